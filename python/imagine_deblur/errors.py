@@ -1,0 +1,148 @@
+"""The exception family and when to raise which.
+
+==========================  ==================  ====================================================
+exception                   also a              raised when
+==========================  ==================  ====================================================
+`InputImageError`           `ValueError`        the image file or array cannot be used as it is
+`TruncatedJpegError`        `InputImageError`   the JPEG ends or breaks before its last scanline
+`OptionsError`              `ValueError`        an option has a value outside its range
+`EngineError`               `RuntimeError`      a runtime is missing, or a model cannot be run by it
+`MemoryBudgetError`         `MemoryError`       the budget or the disk is too small for the frame
+`PsfError`                  `ValueError`        a PSF or a PSF record cannot be used
+`EstimationError`           `RuntimeError`      the image carries too little information about its blur
+`CalibrationError`          `RuntimeError`      a calibration against a reference did not succeed
+`OutputExistsError`         `FileExistsError`   the output exists and overwriting was not asked for
+==========================  ==================  ====================================================
+
+Missing and unwritable files stay `OSError` with `errno` and `filename`.
+"""
+
+from __future__ import annotations
+
+import errno as _errno
+import os
+
+
+class ImagineDeblurError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class InputImageError(ImagineDeblurError, ValueError):
+    """The image cannot be used: not a JPEG, over the limits, an unsupported layout.
+
+    Attributes
+    ----------
+    path : str or None
+        The file, None for arrays and byte strings.
+    scanline : int or None
+        First scanline (0 at the top) that could not be read, None where it does not apply.
+    """
+
+    def __init__(
+        self, message: str, *, path: str | None = None, scanline: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.path = path
+        self.scanline = scanline
+
+
+class TruncatedJpegError(InputImageError):
+    """The JPEG ends or is corrupt before its last scanline; `salvage=True` restores what is there."""
+
+
+class OptionsError(ImagineDeblurError, ValueError):
+    """An option has a value outside its range.
+
+    Attributes
+    ----------
+    field : str
+    value : object
+    allowed : str
+        The allowed values in words.
+    """
+
+    def __init__(self, field: str, value: object, allowed: str) -> None:
+        super().__init__(f"{field}={value!r} is not allowed; allowed: {allowed}")
+        self.field = field
+        self.value = value
+        self.allowed = allowed
+
+
+class EngineError(ImagineDeblurError, RuntimeError):
+    """A runtime is missing or refuses a model.
+
+    Attributes
+    ----------
+    engine : str or None
+    model : str or None
+    """
+
+    def __init__(
+        self, message: str, *, engine: str | None = None, model: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.engine = engine
+        self.model = model
+
+
+class MemoryBudgetError(ImagineDeblurError, MemoryError):
+    """The frame needs more memory, or more disk for the buffer pool, than it may take.
+
+    Attributes
+    ----------
+    wanted : int or None
+        Bytes needed.
+    allowed : int or None
+        Bytes available.
+    """
+
+    def __init__(
+        self, message: str, *, wanted: int | None = None, allowed: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.wanted = wanted
+        self.allowed = allowed
+
+
+class PsfError(ImagineDeblurError, ValueError):
+    """A PSF, or the record that should hold one, cannot be used."""
+
+
+class EstimationError(ImagineDeblurError, RuntimeError):
+    """The image carries too little information about its blur.
+
+    Attributes
+    ----------
+    reason : str
+        One word: ``"flat"``, ``"dark"``, ``"saturated"``, ``"small"`` or ``"inconsistent"``.
+    """
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class CalibrationError(ImagineDeblurError, RuntimeError):
+    """A calibration against a reference did not succeed.
+
+    Attributes
+    ----------
+    residual : float or None
+        The residual that was too large, in the unit the message names.
+    """
+
+    def __init__(self, message: str, *, residual: float | None = None) -> None:
+        super().__init__(message)
+        self.residual = residual
+
+
+class OutputExistsError(ImagineDeblurError, FileExistsError):
+    """The output exists; ask for overwriting to replace it."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        FileExistsError.__init__(
+            self,
+            _errno.EEXIST,
+            "the output exists; pass overwrite=True (--overwrite) to replace it",
+            os.fspath(path),
+        )

@@ -1,0 +1,1 @@
+"""The global linear stage: whole-frame Wiener restoration."""
