@@ -1,1 +1,1 @@
-set(IMAGINE_DEBLUR_ENGINE_SOURCES)
+set(IMAGINE_DEBLUR_ENGINE_SOURCES engine/identity_engine.cpp)
