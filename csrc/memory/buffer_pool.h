@@ -14,8 +14,8 @@ namespace imagine_deblur {
 
 struct PoolOptions {
   std::size_t bytes = 0;
-  std::string folder;      // empty: default_folder()
-  bool anonymous = false;  // true: no file; `folder` is not looked at
+  std::string folder = {};  // empty: default_folder()
+  bool anonymous = false;   // true: no file; `folder` is not looked at
 };
 
 struct PoolStatistics {

@@ -47,9 +47,9 @@ class MappedFile {
   std::int64_t resident_bytes() const;
 
   // The content of [offset, offset + bytes) is dead: gives back the memory of the whole pages
-  // inside without writing them to disk. They read as zeros afterwards, or still as they were where the
-  // file system can do no better. On disk the blocks stay reserved. On tmpfs they do not (there,
-  // reserving is using): call reserve() before writing again. Never fails.
+  // inside without writing them to disk. They read as zeros afterwards, or still as they were where
+  // the file system can do no better. On disk the blocks stay reserved. On tmpfs they do not
+  // (there, reserving is using): call reserve() before writing again. Never fails.
   void drop(std::size_t offset, std::size_t bytes) noexcept;
 
   // Makes [offset, offset + bytes) safe to write again after drop(). Throws kMemoryBudget where

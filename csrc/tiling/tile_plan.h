@@ -33,7 +33,7 @@ struct TileSpec {
   int rows = 256;
   int columns = 256;
   int overlap = 0;
-  Halo halo;
+  Halo halo = {};
   int multiple_of = 1;
   // The plan may choose a smaller tile (still a multiple of `multiple_of`) where the frame does
   // not fill the tiles asked for. False for an engine already compiled for rows x columns.
