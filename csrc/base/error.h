@@ -21,8 +21,8 @@ enum class ErrorKind {
 // What happened and with what. `path` and `scanline` apply to images, `wanted` and `allowed`
 // (bytes) to memory, `code` (errno) to system calls; -1 or empty where they do not apply.
 struct ErrorContext {
-  std::string path;
-  std::string field;
+  std::string path{};
+  std::string field{};
   std::int64_t scanline = -1;
   std::int64_t wanted = -1;
   std::int64_t allowed = -1;

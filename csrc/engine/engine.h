@@ -3,13 +3,9 @@
 
 #include <string>
 
-namespace imagine_deblur {
+#include "tiling/halo.h"
 
-// Pixels read beyond the written rectangle, per side.
-struct Halo {
-  int rows = 0;
-  int columns = 0;
-};
+namespace imagine_deblur {
 
 // What a caller must know to feed an engine. Tiles are float32 in channel, row, column order.
 struct EngineSpec {

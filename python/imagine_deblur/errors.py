@@ -11,6 +11,7 @@ exception                   also a              raised when
 `PsfError`                  `ValueError`        a PSF or a PSF record cannot be used
 `EstimationError`           `RuntimeError`      the image carries too little information about its blur
 `CalibrationError`          `RuntimeError`      a calibration against a reference did not succeed
+`CancelledError`            `RuntimeError`      the caller's callback stopped the run
 `OutputExistsError`         `FileExistsError`   the output exists and overwriting was not asked for
 ==========================  ==================  ====================================================
 
@@ -66,6 +67,13 @@ class OptionsError(ImagineDeblurError, ValueError):
         self.field = field
         self.value = value
         self.allowed = allowed
+
+    @classmethod
+    def from_core(cls, field: str, message: str) -> OptionsError:
+        """An options error found by the native core, which words the whole message itself."""
+        error = cls(field, None, "")
+        error.args = (message,)
+        return error
 
 
 class EngineError(ImagineDeblurError, RuntimeError):
@@ -134,6 +142,10 @@ class CalibrationError(ImagineDeblurError, RuntimeError):
     def __init__(self, message: str, *, residual: float | None = None) -> None:
         super().__init__(message)
         self.residual = residual
+
+
+class CancelledError(ImagineDeblurError, RuntimeError):
+    """The run was stopped by its keep-going callback before the frame was finished."""
 
 
 class OutputExistsError(ImagineDeblurError, FileExistsError):
