@@ -44,7 +44,7 @@ struct OpenVinoSettings {
 
 class OpenVinoEngine final : public Engine {
  public:
-  // Loads the library, reads the model, fixes its shape to 1 x planes x tile_rows x tile_columns and
+  // Loads the library, reads the model, fixes its shape to 1 x planes x rows x columns of the tile and
   // compiles it for the CPU. Throws Error (kEngine) naming library, model and cure: the library is
   // missing, the model is corrupt or has other planes, or a setting did not take effect.
   explicit OpenVinoEngine(const OpenVinoOptions& options);
