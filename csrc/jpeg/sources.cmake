@@ -1,1 +1,13 @@
-set(IMAGINE_DEBLUR_JPEG_SOURCES)
+set(IMAGINE_DEBLUR_JPEG_SOURCES
+    jpeg/byte_sink.cpp
+    jpeg/byte_source.cpp
+    jpeg/codec.cpp
+    jpeg/colour.cpp
+    jpeg/guard.cpp
+    jpeg/jpeg_info.cpp
+    jpeg/memory_use.cpp
+    jpeg/metadata.cpp
+    jpeg/quality.cpp
+    jpeg/scanline_reader.cpp
+    jpeg/scanline_writer.cpp
+    jpeg/signature.cpp)
