@@ -1,0 +1,195 @@
+"""The training configuration: frozen dataclasses read from one TOML file.
+
+Unknown keys and wrong types are errors, so that a misspelt option cannot silently do nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from imagine_deblur.errors import OptionsError
+from imagine_deblur.linear.wiener import WienerSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkConfig:
+    """Size of the network; see `imagine_deblur.train.network.NetworkSpec`."""
+
+    width: int = 48
+    pairs: int = 3
+    unshuffle: int = 2
+    reparam: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class PlanesConfig:
+    """The Wiener bank in front of the network.
+
+    The noise-to-signal ratios of `imagine_deblur.linear.wiener.WienerSpec`; `base` indexes the one
+    that is given in colour and that the residual is added to.
+    """
+
+    nsr: tuple[float, ...] = (1e-1, 5e-3, 1e-4)
+    base: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """How crops are made; ranges of the degradations are in `imagine_deblur.train.recipe`.
+
+    `satellite_share` of the groups come from satellite scenes, `operating_share` of those lie near
+    the operating point of IMAGIN-e. `region` is the side of the image piece that is degraded and
+    inverse-filtered as a whole; `grid`**2 crops of `crop` pixels are cut from it and make one
+    *group*. The pool holds `pool_groups` groups and takes in `refresh` new groups per step, at
+    most `ahead` in advance. Cost: about 12 MB per group of 9 at 160 px.
+    """
+
+    crop: int = 128
+    region: int = 400
+    grid: int = 3
+    pool_groups: int = 400
+    ahead: int = 40
+    refresh: float = 0.125
+    satellite_share: float = 0.4
+    operating_share: float = 0.5
+    psf_radius_error: float = 0.015
+    psf_sigma_error: float = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimConfig:
+    """AdamW, flat learning rate with a cosine decay over the last `decay_fraction` of the steps."""
+
+    batch: int = 8
+    steps: int = 20_000
+    learning_rate: float = 1e-3
+    final_learning_rate: float = 1e-6
+    warmup: int = 200
+    decay_fraction: float = 0.5
+    weight_decay: float = 0.0
+    clip_norm: float = 0.5
+    ema: float = 0.999
+    spectral_weight: float = 0.05
+    margin: int = 8
+    precision: str = "bf16"
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """What the loop writes and when, in steps. 0 switches a thing off."""
+
+    log_every: int = 50
+    checkpoint_every: int = 1000
+    evaluate_every: int = 2000
+    sample_every: int = 4000
+    protocols: tuple[str, ...] = ("imagine", "imagine90", "defocus+", "gauss")
+    validate_aerial_every: int = 4
+    threads: int = 0
+    deterministic: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """One training run."""
+
+    name: str = "network"
+    seed: int = 1
+    network: NetworkConfig = NetworkConfig()
+    planes: PlanesConfig = PlanesConfig()
+    data: DataConfig = DataConfig()
+    optim: OptimConfig = OptimConfig()
+    run: RunConfig = RunConfig()
+
+    def __post_init__(self) -> None:
+        WienerSpec(self.planes.nsr, self.planes.base)  # refuses what it cannot use
+        if self.optim.precision not in ("f32", "bf16"):
+            raise OptionsError("optim.precision", self.optim.precision, "'f32' or 'bf16'")
+        if self.data.crop % self.network.unshuffle:
+            raise OptionsError("data.crop", self.data.crop, "a multiple of network.unshuffle")
+        if self.data.region < self.data.crop:
+            raise OptionsError("data.region", self.data.region, "at least data.crop")
+        if 2 * self.optim.margin >= self.data.crop:
+            raise OptionsError("optim.margin", self.optim.margin, "below half of data.crop")
+        if self.optim.steps < 1:
+            raise OptionsError("optim.steps", self.optim.steps, "1 or more")
+
+    @property
+    def input_planes(self) -> int:
+        """Planes of the network's input: capture, base Wiener, luma of the others."""
+        return 6 + len(self.planes.nsr) - 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration as nested plain values; `from_dict` reads it back."""
+        return dataclasses.asdict(self)
+
+
+def _build(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
+    hints = typing.get_type_hints(kind)
+    arguments: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{where}{key}"
+        if key not in hints:
+            raise OptionsError(name, value, "one of " + ", ".join(sorted(hints)))
+        arguments[key] = _convert(hints[key], value, name)
+    return kind(**arguments)
+
+
+def _convert(hint: Any, value: Any, name: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise OptionsError(name, value, "a table")
+        return _build(typing.cast("type[Any]", hint), value, name + ".")
+    if typing.get_origin(hint) is tuple:
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise OptionsError(name, value, "a list")
+        item = typing.get_args(hint)[0]
+        return tuple(_convert(item, entry, name) for entry in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise OptionsError(name, value, f"a value of type {hint.__name__}")
+    return value
+
+
+def from_dict(values: Mapping[str, Any]) -> TrainConfig:
+    """A configuration from nested plain values.
+
+    Raises
+    ------
+    OptionsError
+        For an unknown key, a value of the wrong type or outside its range.
+    """
+    return typing.cast("TrainConfig", _build(TrainConfig, values, ""))
+
+
+def load_config(config: str | os.PathLike[str]) -> TrainConfig:
+    """Read a TOML file, or the shipped configuration of that name (``"fast"``, ``"best"``)."""
+    path = Path(config)
+    shipped = Path(__file__).with_name("configs") / f"{config}.toml"
+    if not path.exists() and shipped.exists():
+        path = shipped
+    with path.open("rb") as stream:
+        return from_dict(tomllib.load(stream))
+
+
+def override(config: TrainConfig, assignments: Sequence[str]) -> TrainConfig:
+    """`config` with ``"section.key=value"`` assignments applied, the value in TOML notation."""
+    values = config.to_dict()
+    for assignment in assignments:
+        key, separator, text = assignment.partition("=")
+        if not separator:
+            raise OptionsError("set", assignment, "section.key=value")
+        *sections, last = key.strip().split(".")
+        table = values
+        for section in sections:
+            if not isinstance(table.get(section), dict):
+                raise OptionsError("set", assignment, "section.key=value with a known section")
+            table = table[section]
+        table[last] = tomllib.loads(f"value = {text}")["value"]
+    return from_dict(values)

@@ -1,0 +1,209 @@
+"""The network as an ONNX graph, from plain arrays: no torch here, so tests can make tiny networks.
+
+Nodes: SpaceToDepth, Conv, Relu, Add, DepthToSpace, Slice; opset 17. Input ``planes`` (1, P,
+height, width) float32, output ``image`` (1, 3, height, width) float32, the same size; the
+convolutions pad with zeros, so what lies within `halo` pixels of a tile's border is not to be kept.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+Float32Array = NDArray[np.float32]
+
+OPSET = 17
+
+#: Version of the metadata that this package writes and its engines read.
+DESCRIPTOR_VERSION = 1
+
+RGB = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Convolution:
+    """A 3x3 convolution: `weight` (outputs, inputs, 3, 3) and `bias` (outputs,), float32."""
+
+    weight: Float32Array
+    bias: Float32Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Layers:
+    """The convolutions of a network and its space-to-depth factor; see
+    `imagine_deblur.train.network`.
+    """
+
+    head: Convolution
+    pairs: tuple[tuple[Convolution, Convolution], ...]
+    tail: Convolution
+    unshuffle: int
+
+    @property
+    def planes(self) -> int:
+        """Input planes."""
+        return int(self.head.weight.shape[1]) // self.unshuffle**2
+
+    @property
+    def halo(self) -> int:
+        """Reach in pixels beyond a core aligned to `unshuffle`."""
+        return (2 + 2 * len(self.pairs)) * self.unshuffle
+
+
+def random_layers(
+    *, planes: int = 8, width: int = 4, pairs: int = 1, unshuffle: int = 2, seed: int = 0
+) -> Layers:
+    """Small random weights, for tests: a network that changes its base plane a little."""
+    rng = np.random.default_rng(seed)
+    cell = unshuffle**2
+
+    def convolution(inputs: int, outputs: int, scale: float = 1.0) -> Convolution:
+        spread = scale / np.sqrt(9.0 * inputs)
+        weight = (spread * rng.standard_normal((outputs, inputs, 3, 3))).astype(np.float32)
+        return Convolution(weight, (0.1 * spread * rng.standard_normal(outputs)).astype(np.float32))
+
+    return Layers(
+        convolution(planes * cell, width),
+        tuple((convolution(width, width), convolution(width, width)) for _ in range(pairs)),
+        convolution(width, RGB * cell, 0.2),
+        unshuffle,
+    )
+
+
+class _Graph:
+    """Collects nodes and weights."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.weights: list[Any] = []
+
+    def node(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        self.nodes.append(helper.make_node(kind, list(inputs), [output], name=output, **attributes))
+        return output
+
+    def constant(self, name: str, value: NDArray[Any]) -> str:
+        self.weights.append(numpy_helper.from_array(value, name))
+        return name
+
+    def convolution(self, x: str, name: str, layer: Convolution) -> str:
+        weight = self.constant(f"{name}.weight", np.ascontiguousarray(layer.weight))
+        bias = self.constant(f"{name}.bias", layer.bias)
+        return self.node("Conv", (x, weight, bias), name, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+
+
+def _block_order(weight: Float32Array, planes: int, cell: int) -> Float32Array:
+    """Head weights for ONNX's SpaceToDepth, which puts the place in the block before the plane."""
+    outputs = weight.shape[0]
+    split = weight.reshape(outputs, planes, cell, 3, 3)
+    return split.transpose(0, 2, 1, 3, 4).reshape(outputs, planes * cell, 3, 3)
+
+
+def build_model(
+    layers: Layers, metadata: Mapping[str, Any], *, tile: int | None = None
+) -> onnx.ModelProto:
+    """The ONNX model of a network.
+
+    Parameters
+    ----------
+    layers : Layers
+    metadata : mapping
+        Goes into ``metadata_props``: strings as they are, everything else as JSON.
+    tile : int, optional
+        Fixed height and width, a multiple of `layers.unshuffle`; by default both are dynamic, with
+        the symbolic names ``height`` and ``width``.
+
+    Returns
+    -------
+    onnx.ModelProto
+        Checked.
+    """
+    graph = _Graph()
+    cell = layers.unshuffle**2
+    x = "planes"
+    if layers.unshuffle > 1:
+        x = graph.node("SpaceToDepth", (x,), "cells", blocksize=layers.unshuffle)
+    head = Convolution(_block_order(layers.head.weight, layers.planes, cell), layers.head.bias)
+    x = graph.node("Relu", (graph.convolution(x, "head", head),), "head.relu")
+    for number, (first, second) in enumerate(layers.pairs):
+        name = f"pair{number}"
+        hidden = graph.node("Relu", (graph.convolution(x, f"{name}.a", first),), f"{name}.a.relu")
+        x = graph.node("Add", (x, graph.convolution(hidden, f"{name}.b", second)), f"{name}.sum")
+    x = graph.convolution(x, "tail", layers.tail)
+    if layers.unshuffle > 1:
+        x = graph.node("DepthToSpace", (x,), "residual", blocksize=layers.unshuffle, mode="CRD")
+    bounds = (
+        graph.constant("base.start", np.array([RGB], np.int64)),
+        graph.constant("base.end", np.array([2 * RGB], np.int64)),
+        graph.constant("base.axis", np.array([1], np.int64)),
+    )
+    base = graph.node("Slice", ("planes", *bounds), "base")
+    half = graph.constant("half", np.array(0.5, np.float32))
+    x = graph.node("Add", (x, graph.node("Add", (base, half), "base.image")), "image")
+    height, width = (tile, tile) if tile else ("height", "width")
+    model = helper.make_model(
+        helper.make_graph(
+            graph.nodes,
+            "imagine_deblur",
+            [
+                helper.make_tensor_value_info(
+                    "planes", TensorProto.FLOAT, [1, layers.planes, height, width]
+                )
+            ],
+            [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, RGB, height, width])],
+            graph.weights,
+        ),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        producer_name="imagine_deblur.train",
+        ir_version=8,
+    )
+    helper.set_model_props(
+        model,
+        {
+            key: value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+            for key, value in metadata.items()
+        },
+    )
+    onnx.checker.check_model(model)
+    return model
+
+
+def tiny_network(
+    path: str,
+    *,
+    nsr: tuple[float, ...] = (1e-1, 1e-2, 1e-3),
+    base: int = 1,
+    width: int = 4,
+    pairs: int = 1,
+    unshuffle: int = 2,
+    tile: int | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Write a small random network with a complete descriptor; returns the descriptor.
+
+    For tests of engines and pipelines: made without torch, a few kilobytes, deterministic.
+    """
+    from imagine_deblur.linear.wiener import WienerSpec
+
+    planes = 6 + len(nsr) - 1
+    layers = random_layers(planes=planes, width=width, pairs=pairs, unshuffle=unshuffle, seed=seed)
+    descriptor: dict[str, Any] = {
+        "name": "tiny",
+        "version": "0",
+        "descriptor_version": DESCRIPTOR_VERSION,
+        "inputs": ["capture.r", "capture.g", "capture.b", *WienerSpec(nsr, base).plane_names],
+        "nsr": list(nsr),
+        "base": base,
+        "halo": layers.halo,
+        "multiple_of": unshuffle,
+        "offset": 0.5,
+        "local": True,
+    }
+    onnx.save(build_model(layers, descriptor, tile=tile), path)
+    return descriptor

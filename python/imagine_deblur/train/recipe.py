@@ -1,0 +1,191 @@
+"""What a training example looks like: random draws of scene changes, blur, noise and JPEG.
+
+Every number that shapes the training distribution is here. A draw depends on nothing but the
+generator that is passed in.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagine_deblur.psf import PSF, Disk, Gaussian, Motion
+from imagine_deblur.psf.models import Component
+
+Float32Array = NDArray[np.float32]
+
+#: The operating point of IMAGIN-e (protocols `imagine` and `imagine90`): radius in px, contrast.
+OPERATING_RADIUS_PX, OPERATING_CONTRAST = 6.8, 0.7
+
+#: Largest radius and sigma drawn, px; the network's declared PSF range.
+RADIUS_MAX_PX, SIGMA_MAX_PX = 8.5, 4.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Draw:
+    """One degradation.
+
+    Attributes
+    ----------
+    psf : PSF
+        What blurs the scene.
+    believed : PSF
+        What the Wiener planes are made with: `psf` with the error of an estimate.
+    noise : float
+        Shot and read noise scale s of PROTOCOLS, 0 to 0.012.
+    jpeg_quality : int or None
+        70 to 98, None for none.
+    """
+
+    psf: PSF
+    believed: PSF
+    noise: float
+    jpeg_quality: int | None
+
+
+def _truncated_gaussian(sigma: float) -> PSF:
+    """The 15x15 Gaussian of the protocols `gauss` and `gauss+`."""
+    offset = np.arange(-7.0, 8.0)
+    line = np.exp(-0.5 * (offset / sigma) ** 2)
+    kernel = np.outer(line, line)
+    return PSF.sampled(kernel / kernel.sum())
+
+
+def _believed(component: Component, radius: float, sigma: float) -> Component:
+    """The component with its radius or sigma scaled as the estimator errs."""
+    match component:
+        case Disk():
+            return Disk(component.radius_px * radius)
+        case Gaussian():
+            return Gaussian(component.sigma_px * sigma)
+        case Motion():
+            return Motion(component.length_px * radius, component.angle_deg + 60.0 * (radius - 1.0))
+    return component
+
+
+def draw_psf(
+    rng: np.random.Generator, *, operating: bool, radius_error: float, sigma_error: float
+) -> tuple[PSF, PSF]:
+    """A PSF and the one believed instead.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    operating : bool
+        Draw near the operating point of IMAGIN-e instead of from the whole range.
+    radius_error, sigma_error : float
+        Relative standard deviations of the estimator.
+    """
+    wrong_radius = 1.0 + radius_error * float(np.clip(rng.standard_normal(), -2.5, 2.5))
+    wrong_sigma = 1.0 + sigma_error * float(np.clip(rng.standard_normal(), -2.5, 2.5))
+    kind = rng.random()
+    components: tuple[Component, ...]
+    if operating:
+        radius = float(np.clip(rng.normal(OPERATING_RADIUS_PX, 0.3), 5.5, RADIUS_MAX_PX))
+        components = (Disk(radius), Gaussian(float(rng.uniform(0.4, 0.6))))
+    elif kind < 0.55:
+        radius = float(rng.uniform(1.5, RADIUS_MAX_PX))
+        sigma = 0.5 if rng.random() < 0.5 else float(rng.uniform(0.05, 1.0))
+        components = (Disk(radius), Gaussian(sigma))
+    elif kind < 0.70:
+        sigma = float(rng.uniform(0.2, SIGMA_MAX_PX))
+        return _truncated_gaussian(sigma), _truncated_gaussian(sigma * wrong_sigma)
+    elif kind < 0.80:
+        components = (Gaussian(float(rng.uniform(0.2, SIGMA_MAX_PX))),)
+    elif kind < 0.88:
+        components = (Disk(float(rng.uniform(0.0, 6.0))), Gaussian(float(rng.uniform(0.3, 2.5))))
+    elif kind < 0.98:
+        motion = Motion(float(rng.uniform(3.0, 15.0)), float(rng.uniform(0.0, 180.0)))
+        components = (motion, Gaussian(0.5))
+        if rng.random() < 0.3:
+            components = (Disk(float(rng.uniform(1.0, 5.0))), *components)
+    else:
+        components = (Disk(float(rng.uniform(0.0, 1.0))), Gaussian(float(rng.uniform(0.05, 0.4))))
+    believed = tuple(_believed(c, wrong_radius, wrong_sigma) for c in components)
+    return PSF(components), PSF(believed)
+
+
+def draw(
+    rng: np.random.Generator, *, operating: bool, radius_error: float, sigma_error: float
+) -> Draw:
+    """A whole degradation; arguments as for `draw_psf`."""
+    psf, believed = draw_psf(
+        rng, operating=operating, radius_error=radius_error, sigma_error=sigma_error
+    )
+    kind = rng.random()
+    if operating and kind < 0.4:
+        return Draw(psf, believed, 0.0, None)
+    if operating and kind < 0.75:
+        return Draw(psf, believed, 0.006, int(rng.integers(85, 96)))
+    kind = rng.random()
+    if kind < 0.2:
+        noise = 0.0
+    elif kind < 0.3:
+        noise = 0.002
+    elif kind < 0.5:
+        noise = 0.006
+    else:
+        noise = float(np.exp(rng.uniform(np.log(0.0005), np.log(0.012))))
+    kind = rng.random()
+    quality = None
+    if kind < 0.4:
+        quality = int(rng.integers(85, 98))
+    elif kind < 0.65:
+        quality = int(rng.integers(70, 99))
+    return Draw(psf, believed, noise, quality)
+
+
+def _cloud(image: Float32Array, rng: np.random.Generator) -> Float32Array:
+    """A soft white patch over part of the scene."""
+    rows, columns = image.shape[:2]
+    y, x = np.mgrid[:rows, :columns].astype(np.float32)
+    cover = np.zeros((rows, columns), np.float32)
+    for _ in range(int(rng.integers(2, 7))):
+        cy, cx = rng.uniform(0, rows), rng.uniform(0, columns)
+        reach = rng.uniform(0.05, 0.25) * min(rows, columns)
+        cover += np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / np.float32(2 * reach**2))
+    cover = np.clip(cover * np.float32(rng.uniform(0.7, 2.0)), 0, 1)[..., None]
+    clouded: Float32Array = image * (1 - cover) + np.float32(rng.uniform(0.85, 1.0)) * cover
+    return clouded
+
+
+def change_scene(image: Float32Array, rng: np.random.Generator, *, operating: bool) -> Float32Array:
+    """Contrast, gamma, saturation; now and then clouds, darkness or saturation.
+
+    Parameters
+    ----------
+    image : (R, C, 3) float32 ndarray in [0, 1]
+    rng : numpy.random.Generator
+    operating : bool
+        Near the operating point: contrast about 0.7.
+
+    Returns
+    -------
+    (R, C, 3) float32 ndarray in [0, 1]
+    """
+    if rng.random() < 0.35:
+        image = np.clip(image, 0, 1) ** np.float32(np.exp(rng.uniform(-0.25, 0.25)))
+    if rng.random() < 0.35:
+        grey = image.mean(axis=2, keepdims=True)
+        image = grey + np.float32(rng.uniform(0.5, 1.3)) * (image - grey)
+    contrast = 1.0
+    if operating:
+        contrast = OPERATING_CONTRAST * float(np.exp(rng.normal(0.0, 0.08)))
+    elif rng.random() < 0.6:
+        contrast = float(rng.uniform(0.5, 1.1))
+    if contrast != 1.0:
+        mean = image.mean(axis=(0, 1), keepdims=True)
+        image = mean + np.float32(contrast) * (image - mean)
+    rare = rng.random()
+    if rare < 0.02:
+        image = _cloud(image, rng)
+    elif rare < 0.03:
+        image = image * np.float32(rng.uniform(0.03, 0.4))
+    elif rare < 0.04:
+        image = image * np.float32(rng.uniform(1.3, 2.2))
+    elif rare < 0.05:
+        mean = image.mean(axis=(0, 1), keepdims=True)
+        image = mean + np.float32(rng.uniform(0.0, 0.1)) * (image - mean)
+    return np.clip(image, 0, 1).astype(np.float32)
