@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <cstdint>
 #include <exception>
 #include <mutex>
 #include <thread>
@@ -14,10 +15,10 @@
 namespace imagine_deblur {
 
 struct PinnedPoolOptions {
-  int threads = 1;              // workers, the calling thread among them
+  int threads = 1;  // workers, the calling thread among them
   bool pin = true;
-  std::vector<int> processors;  // to pin to, best first (Topology::processors); empty: do not pin
-  Politeness politeness;        // of the started workers; the calling thread is the caller's own
+  std::vector<int> processors = {};  // to pin to, best first (Topology::processors); empty: none
+  Politeness politeness = {};  // of the started workers; the calling thread is the caller's own
 };
 
 // The thread that calls parallel_for takes part as worker 0; it belongs to the caller, so it is
@@ -46,6 +47,7 @@ class PinnedPool final : public Executor {
  private:
   void work(int worker, const PinnedPoolOptions& options);
   void run_indices(int worker) noexcept;
+  void wait_until_started();
   void stop() noexcept;
 
   std::mutex turn_;  // held by the thread whose parallel_for runs

@@ -25,8 +25,10 @@ struct Topology {
 // from small rests would have all threads stopped by the kernel for the rest of each period.
 int usable_threads(int processors, std::optional<double> quota) noexcept;
 
-// `root` is put before every path read (/proc, /sys, control group mounts): tests pass a made tree.
+// `root` is put before every path read (/proc, /sys, control group mounts): tests pass a made tree,
+// and the processors allowed. Otherwise these are the calling thread's (allowed_processors).
 Topology discover_topology(const std::string& root = "");
+Topology discover_topology(const std::string& root, const std::vector<int>& processors);
 
 // The smallest quota from the process's control group up to the root of its hierarchy: v1
 // cpu.cfs_quota_us / cpu.cfs_period_us, v2 cpu.max, or both. In processors.
