@@ -14,18 +14,14 @@ import torch
 from numpy.typing import NDArray
 
 import imagine_deblur
+from imagine_deblur.engines.descriptor import ModelDescriptor
 from imagine_deblur.errors import EngineError, OptionsError
 from imagine_deblur.linear.wiener import WienerSpec
 from imagine_deblur.train.loop import load_network
 from imagine_deblur.train.network import Conv3x3, Network
-from imagine_deblur.train.onnx_graph import (
-    DESCRIPTOR_VERSION,
-    Convolution,
-    Layers,
-    build_model,
-)
+from imagine_deblur.train.onnx_graph import Convolution, Layers, build_model
 from imagine_deblur.train.planes import plane_names
-from imagine_deblur.train.recipe import RADIUS_MAX_PX, SIGMA_MAX_PX
+from imagine_deblur.train.recipe import MOTION_MAX_PX, NOISE_MAX, RADIUS_MAX_PX, SIGMA_MAX_PX
 
 Float32Array = NDArray[np.float32]
 
@@ -66,38 +62,39 @@ def _figures(run: Path) -> dict[str, dict[str, float]]:
     return figures
 
 
-def describe(checkpoint: str | os.PathLike[str]) -> tuple[Network, dict[str, Any]]:
+def describe(checkpoint: str | os.PathLike[str]) -> tuple[Network, ModelDescriptor]:
     """The averaged network of a checkpoint and the descriptor that goes into its ONNX file."""
     network, config, state = load_network(checkpoint)
     spec = WienerSpec(config.planes.nsr, config.planes.base)
-    descriptor = {
-        "name": config.name,
-        "version": imagine_deblur.__version__,
-        "descriptor_version": DESCRIPTOR_VERSION,
-        "inputs": list(plane_names(spec)),
-        "nsr": list(spec.nsr),
-        "base": spec.base,
-        "halo": network.spec.halo,
-        "multiple_of": network.spec.unshuffle,
-        "offset": 0.5,
-        "local": True,
-        "kmac_per_pixel": round(network.spec.macs_per_pixel / 1000, 2),
-        "parameters": network.spec.parameters,
-        "psf_range": {
-            "disk_radius_px": [0.0, RADIUS_MAX_PX],
-            "gaussian_sigma_px": [0.0, SIGMA_MAX_PX],
-            "motion_length_px": [0.0, 15.0],
+    descriptor = ModelDescriptor(
+        name=config.name,
+        version=imagine_deblur.__version__,
+        inputs=plane_names(spec),
+        nsr=spec.nsr,
+        base=spec.base,
+        halo=network.spec.halo,
+        multiple_of=network.spec.unshuffle,
+        local=True,
+        input_offset=0.5,
+        psf_range={
+            "disk_radius_px": (0.0, RADIUS_MAX_PX),
+            "gaussian_sigma_px": (0.0, SIGMA_MAX_PX),
+            "motion_length_px": (0.0, MOTION_MAX_PX),
         },
-        "noise_range": [0.0, 0.012],
-        "jpeg_quality_range": [70, 98],
-        "training_data_sha256": state.get("training_checksum", ""),
-        "training_steps": int(state["step"]),
-        "training_seconds": round(float(state.get("seconds", 0.0))),
-        "training_batch": config.optim.batch,
-        "training_crop": config.data.crop,
-        "validation_psnr": _figures(Path(checkpoint).parent),
-        "licence": LICENCE,
-    }
+        licence=LICENCE,
+        training={
+            "data_sha256": state.get("training_checksum", ""),
+            "steps": int(state["step"]),
+            "seconds": round(float(state.get("seconds", 0.0))),
+            "batch": config.optim.batch,
+            "crop_px": config.data.crop,
+            "kmac_per_pixel": round(network.spec.macs_per_pixel / 1000, 2),
+            "parameters": network.spec.parameters,
+            "noise_range": [0.0, NOISE_MAX],
+            "jpeg_quality_range": [70, 98],
+            "validation_psnr_db": _figures(Path(checkpoint).parent),
+        },
+    )
     return network, descriptor
 
 
@@ -188,7 +185,7 @@ def export(
     Returns
     -------
     dict
-        The descriptor, with ``difference`` per runtime added.
+        The descriptor's values, with ``difference`` per runtime added.
 
     Raises
     ------
@@ -203,22 +200,11 @@ def export(
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(path.name + ".tmp")
-    onnx.save(build_model(layers_of(network), descriptor, tile=tile), scratch)
+    onnx.save(build_model(layers_of(network), descriptor.to_metadata(), tile=tile), scratch)
     try:
         differences = compare(scratch, network, size=tile or 96)
     except BaseException:
         scratch.unlink(missing_ok=True)
         raise
     scratch.replace(path)
-    return {**descriptor, "difference": differences}
-
-
-def read_descriptor(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The descriptor inside an ONNX file, values parsed from JSON where they are JSON."""
-    values: dict[str, Any] = {}
-    for entry in onnx.load(os.fspath(path), load_external_data=False).metadata_props:
-        try:
-            values[entry.key] = json.loads(entry.value)
-        except json.JSONDecodeError:
-            values[entry.key] = entry.value
-    return values
+    return {**json.loads(descriptor.to_json()), "difference": differences}

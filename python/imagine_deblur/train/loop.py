@@ -260,11 +260,11 @@ def train(
     training_checksum = checksum(data / "train")
     spent = 0.0
     if checkpoint.exists():
-        state = trainer.load(checkpoint)
-        held, asked = state["config"], config.to_dict()
+        held, asked = read_checkpoint(checkpoint)["config"], config.to_dict()
         for section in ("seed", "network", "planes", "data"):
             if held[section] != asked[section]:
                 raise OptionsError(section, asked[section], f"the run's own, {held[section]}")
+        state = trainer.load(checkpoint)
         spent = float(state["seconds"])
     elif initialise is not None:
         trainer.start_from(load_network(initialise)[0])

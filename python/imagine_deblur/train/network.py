@@ -160,7 +160,7 @@ class Network(nn.Module):  # type: ignore[misc]
         for first, second in self.pairs:
             hidden = hidden + second(functional.relu(first(hidden)))
         residual = functional.pixel_shuffle(self.tail(hidden), self.spec.unshuffle)
-        return x[:, RGB : 2 * RGB] + 0.5 + residual.float()
+        return x[:, RGB : 2 * RGB] + 0.5 + residual.to(x.dtype)
 
 
 def grow(small: Network, spec: NetworkSpec, *, seed: int = 0) -> Network:

@@ -8,7 +8,6 @@ convolutions pad with zeros, so what lies within `halo` pixels of a tile's borde
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,12 +16,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from imagine_deblur.engines.descriptor import CAPTURE, ModelDescriptor
+from imagine_deblur.linear.wiener import WienerSpec
+
 Float32Array = NDArray[np.float32]
 
 OPSET = 17
-
-#: Version of the metadata that this package writes and its engines read.
-DESCRIPTOR_VERSION = 1
 
 RGB = 3
 
@@ -106,7 +105,7 @@ def _block_order(weight: Float32Array, planes: int, cell: int) -> Float32Array:
 
 
 def build_model(
-    layers: Layers, metadata: Mapping[str, Any], *, tile: int | None = None
+    layers: Layers, metadata: Mapping[str, str], *, tile: int | None = None
 ) -> onnx.ModelProto:
     """The ONNX model of a network.
 
@@ -114,7 +113,7 @@ def build_model(
     ----------
     layers : Layers
     metadata : mapping
-        Goes into ``metadata_props``: strings as they are, everything else as JSON.
+        Goes into ``metadata_props``; `ModelDescriptor.to_metadata` makes it.
     tile : int, optional
         Fixed height and width, a multiple of `layers.unshuffle`; by default both are dynamic, with
         the symbolic names ``height`` and ``width``.
@@ -163,13 +162,7 @@ def build_model(
         producer_name="imagine_deblur.train",
         ir_version=8,
     )
-    helper.set_model_props(
-        model,
-        {
-            key: value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-            for key, value in metadata.items()
-        },
-    )
+    helper.set_model_props(model, dict(metadata))
     onnx.checker.check_model(model)
     return model
 
@@ -184,26 +177,22 @@ def tiny_network(
     unshuffle: int = 2,
     tile: int | None = None,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> ModelDescriptor:
     """Write a small random network with a complete descriptor; returns the descriptor.
 
     For tests of engines and pipelines: made without torch, a few kilobytes, deterministic.
     """
-    from imagine_deblur.linear.wiener import WienerSpec
-
     planes = 6 + len(nsr) - 1
     layers = random_layers(planes=planes, width=width, pairs=pairs, unshuffle=unshuffle, seed=seed)
-    descriptor: dict[str, Any] = {
-        "name": "tiny",
-        "version": "0",
-        "descriptor_version": DESCRIPTOR_VERSION,
-        "inputs": ["capture.r", "capture.g", "capture.b", *WienerSpec(nsr, base).plane_names],
-        "nsr": list(nsr),
-        "base": base,
-        "halo": layers.halo,
-        "multiple_of": unshuffle,
-        "offset": 0.5,
-        "local": True,
-    }
-    onnx.save(build_model(layers, descriptor, tile=tile), path)
+    descriptor = ModelDescriptor(
+        name="tiny",
+        inputs=(*CAPTURE, *WienerSpec(nsr, base).plane_names),
+        nsr=nsr,
+        base=base,
+        halo=layers.halo,
+        multiple_of=unshuffle,
+        local=True,
+        input_offset=0.5,
+    )
+    onnx.save(build_model(layers, descriptor.to_metadata(), tile=tile), path)
     return descriptor

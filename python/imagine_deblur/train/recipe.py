@@ -19,8 +19,11 @@ Float32Array = NDArray[np.float32]
 #: The operating point of IMAGIN-e (protocols `imagine` and `imagine90`): radius in px, contrast.
 OPERATING_RADIUS_PX, OPERATING_CONTRAST = 6.8, 0.7
 
-#: Largest radius and sigma drawn, px; the network's declared PSF range.
-RADIUS_MAX_PX, SIGMA_MAX_PX = 8.5, 4.0
+#: Largest radius, sigma and motion drawn, px: the network's declared PSF range.
+RADIUS_MAX_PX, SIGMA_MAX_PX, MOTION_MAX_PX = 8.5, 4.0, 15.0
+
+#: Largest noise scale s drawn, full scale 1.
+NOISE_MAX = 0.012
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +100,7 @@ def draw_psf(
     elif kind < 0.88:
         components = (Disk(float(rng.uniform(0.0, 6.0))), Gaussian(float(rng.uniform(0.3, 2.5))))
     elif kind < 0.98:
-        motion = Motion(float(rng.uniform(3.0, 15.0)), float(rng.uniform(0.0, 180.0)))
+        motion = Motion(float(rng.uniform(3.0, MOTION_MAX_PX)), float(rng.uniform(0.0, 180.0)))
         components = (motion, Gaussian(0.5))
         if rng.random() < 0.3:
             components = (Disk(float(rng.uniform(1.0, 5.0))), *components)
@@ -127,7 +130,7 @@ def draw(
     elif kind < 0.5:
         noise = 0.006
     else:
-        noise = float(np.exp(rng.uniform(np.log(0.0005), np.log(0.012))))
+        noise = float(np.exp(rng.uniform(np.log(0.0005), np.log(NOISE_MAX))))
     kind = rng.random()
     quality = None
     if kind < 0.4:
