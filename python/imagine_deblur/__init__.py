@@ -1,5 +1,48 @@
-"""Restore out-of-focus Earth-observation captures within the limits of a payload computer."""
+"""Restore out-of-focus Earth-observation captures within the limits of a payload computer.
+
+>>> import imagine_deblur
+>>> report = imagine_deblur.process("capture.jpg", "restored.jpg")  # doctest: +SKIP
+"""
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
+from imagine_deblur._version import VERSION as __version__
+from imagine_deblur.errors import (
+    CalibrationError,
+    CancelledError,
+    EngineError,
+    EstimationError,
+    ImagineDeblurError,
+    InputImageError,
+    MemoryBudgetError,
+    OptionsError,
+    OutputExistsError,
+    PsfError,
+    TruncatedJpegError,
+)
+from imagine_deblur.options import Options
+from imagine_deblur.pipeline import process, restore
+from imagine_deblur.psf.models import PSF
+from imagine_deblur.report import Report
+from imagine_deblur.session import Session
+
+__all__ = [
+    "PSF",
+    "CalibrationError",
+    "CancelledError",
+    "EngineError",
+    "EstimationError",
+    "ImagineDeblurError",
+    "InputImageError",
+    "MemoryBudgetError",
+    "Options",
+    "OptionsError",
+    "OutputExistsError",
+    "PsfError",
+    "Report",
+    "Session",
+    "TruncatedJpegError",
+    "__version__",
+    "process",
+    "restore",
+]

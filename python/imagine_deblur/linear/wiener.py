@@ -63,7 +63,7 @@ class WienerSpec:
         keeps little fine colour.
     """
 
-    nsr: tuple[float, ...] = (1e-1, 5e-3, 1e-4)
+    nsr: tuple[float, ...] = (1e-1, 1e-2, 1e-3)
     base: int = 1
 
     def __post_init__(self) -> None:

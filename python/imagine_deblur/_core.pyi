@@ -1,0 +1,255 @@
+"""The native core, see csrc/bindings. Names of roles follow csrc/bindings/array_view.h."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Frame = NDArray[np.uint8] | NDArray[np.float32]
+Plane = NDArray[np.generic]
+TileArray = NDArray[np.float32]
+
+def build_info() -> dict[str, str]: ...
+def topology(root: str = "") -> dict[str, Any]: ...
+def memory_limits(root: str = "") -> dict[str, int | None]: ...
+def make_this_thread_polite(nice: int = 0, scheduling: str = "normal") -> bool: ...
+def encode_jpeg(
+    image: NDArray[np.uint8],
+    *,
+    quality: int = 95,
+    subsampling: str = "4:2:0",
+    progressive: bool = False,
+) -> bytes: ...
+def pipeline_bytes(
+    rows: int,
+    columns: int,
+    bands: int,
+    float32: bool,
+    engine: Engine,
+    stage: object,
+    options: PipelineOptions,
+    tile_rows: int,
+) -> int: ...
+def run_jpeg(
+    reader: JpegReader,
+    output: JpegOutput,
+    engine: Engine,
+    stage: object,
+    pool: BufferPool,
+    workers: WorkerPool,
+    options: PipelineOptions,
+    keep_going: Callable[[float], bool] | None = None,
+) -> tuple[dict[str, Any], bytes | None]: ...
+def run_array(
+    image: Frame,
+    out: Frame,
+    engine: Engine,
+    stage: object,
+    pool: BufferPool,
+    workers: WorkerPool,
+    options: PipelineOptions,
+    keep_going: Callable[[float], bool] | None = None,
+) -> dict[str, Any]: ...
+
+class WorkerPool:
+    def __init__(
+        self,
+        threads: int,
+        *,
+        pin: bool = False,
+        processors: Sequence[int] = ...,
+        nice: int = 0,
+        scheduling: str = "normal",
+    ) -> None: ...
+    @property
+    def worker_count(self) -> int: ...
+    @property
+    def pinned_count(self) -> int: ...
+    @property
+    def polite_count(self) -> int: ...
+
+class BufferPool:
+    def __init__(self, bytes: int, *, folder: str = "", anonymous: bool = False) -> None: ...
+    def statistics(self) -> dict[str, Any]: ...
+    @property
+    def capacity(self) -> int: ...
+
+class Tile:
+    @property
+    def index(self) -> int: ...
+    @property
+    def tile_row(self) -> int: ...
+    @property
+    def tile_column(self) -> int: ...
+    @property
+    def core(self) -> tuple[int, int, int, int]: ...
+    @property
+    def write(self) -> tuple[int, int, int, int]: ...
+    @property
+    def read(self) -> tuple[int, int, int, int]: ...
+
+class TilePlan:
+    def __init__(
+        self,
+        frame_rows: int,
+        frame_columns: int,
+        *,
+        tile_rows: int,
+        tile_columns: int,
+        overlap: int = 0,
+        halo: int = 0,
+        multiple_of: int = 1,
+        may_shrink: bool = True,
+    ) -> None: ...
+    def __len__(self) -> int: ...
+    def tile(self, index: int) -> Tile: ...
+    @property
+    def tile_rows(self) -> int: ...
+    @property
+    def tile_columns(self) -> int: ...
+    @property
+    def overlap_rows(self) -> int: ...
+    @property
+    def overlap_columns(self) -> int: ...
+    @property
+    def grid_rows(self) -> int: ...
+    @property
+    def grid_columns(self) -> int: ...
+
+class BlendWindow:
+    def __init__(self, plan: TilePlan) -> None: ...
+    def rows(self, tile_row: int) -> NDArray[np.float32]: ...
+    def columns(self, tile_column: int) -> NDArray[np.float32]: ...
+
+class Engine:
+    @property
+    def name(self) -> str: ...
+    @property
+    def precision(self) -> str: ...
+    @property
+    def input_planes(self) -> int: ...
+    @property
+    def output_bands(self) -> int: ...
+    @property
+    def tile_rows(self) -> int: ...
+    @property
+    def tile_columns(self) -> int: ...
+    @property
+    def halo(self) -> int: ...
+    @property
+    def local(self) -> bool: ...
+    def infer(self, input: TileArray, output: TileArray) -> None: ...
+
+class IdentityEngine(Engine):
+    def __init__(
+        self,
+        *,
+        input_planes: int = 3,
+        output_bands: int = 3,
+        first_plane: int = 0,
+        tile_rows: int,
+        tile_columns: int,
+        halo: int = 0,
+        local: bool = True,
+        input_offset: float = 0.0,
+    ) -> None: ...
+
+class OpenVinoEngine(Engine):
+    def __init__(
+        self,
+        *,
+        library_path: str,
+        model_path: str,
+        input_planes: int,
+        output_bands: int = 3,
+        tile_rows: int,
+        tile_columns: int,
+        halo: int = 0,
+        local: bool = True,
+        input_offset: float = 0.0,
+        threads: int = 1,
+        precision: str = "f32",
+        pin_threads: bool = False,
+        cache_directory: str = "",
+    ) -> None: ...
+    def settings(self) -> dict[str, Any]: ...
+
+class CallableEngine(Engine):
+    def __init__(
+        self,
+        function: Callable[[TileArray, TileArray], object],
+        *,
+        name: str = "callable",
+        precision: str = "f32",
+        input_planes: int = 3,
+        output_bands: int = 3,
+        tile_rows: int,
+        tile_columns: int,
+        halo: int = 0,
+        local: bool = True,
+        input_offset: float = 0.0,
+    ) -> None: ...
+
+class JpegReader:
+    def __init__(
+        self,
+        source: str | bytes,
+        *,
+        salvage: bool = False,
+        max_pixels: int = ...,
+        max_scans: int = ...,
+        max_memory_bytes: int = ...,
+        name: str = "",
+    ) -> None: ...
+    @property
+    def info(self) -> dict[str, Any]: ...
+    @property
+    def salvage(self) -> tuple[int, str] | None: ...
+    @property
+    def metadata(self) -> list[tuple[int, bytes]]: ...
+    def read_rows(self, count: int) -> NDArray[np.uint8]: ...
+
+class JpegOutput:
+    def __init__(
+        self,
+        *,
+        descriptor: int = -1,
+        quality: int = 95,
+        subsampling: str = "4:2:0",
+        progressive: bool = False,
+        optimise: bool = False,
+        max_memory_bytes: int = ...,
+        xmp: str = "",
+        comment: str = "",
+    ) -> None: ...
+
+class PipelineOptions:
+    def __init__(
+        self,
+        *,
+        inputs: Sequence[int],
+        overlap: int = 0,
+        multiple_of: int = 1,
+        drop_scratch: bool = False,
+    ) -> None: ...
+
+class Strip:
+    @property
+    def index(self) -> int: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def window(self) -> tuple[int, int]: ...
+    @property
+    def planes(self) -> tuple[int, int]: ...
+    @property
+    def finished(self) -> tuple[int, int]: ...
+    @property
+    def capture(self) -> list[Plane]: ...
+    @property
+    def linear(self) -> list[Plane]: ...
+    @property
+    def restored(self) -> list[Plane]: ...
+    @property
+    def scratch(self) -> NDArray[np.uint8]: ...

@@ -1,0 +1,98 @@
+"""Writing a file so that it is either complete or not there."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from imagine_deblur.errors import OutputExistsError
+
+
+@contextmanager
+def replacing(path: Path, *, overwrite: bool) -> Iterator[int]:
+    """Open a temporary file beside `path` and rename it into place when the block succeeds.
+
+    The file is flushed to the disk before it is renamed, and the folder after, so that a crash
+    at any moment leaves the old file or the new one, complete. A block that raises leaves no file.
+
+    Parameters
+    ----------
+    path : Path
+    overwrite : bool
+        Replace an existing file. Without it the name is claimed by linking, so that a file that
+        appears meanwhile is not lost.
+
+    Yields
+    ------
+    int
+        A descriptor to write to.
+
+    Raises
+    ------
+    OutputExistsError
+        `path` exists and `overwrite` is false.
+    OSError
+        The folder is missing, unwritable or full; `filename` names it.
+    """
+    if not overwrite and os.path.lexists(path):
+        raise OutputExistsError(path)
+    folder = path.parent
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".part", dir=folder)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
+    try:
+        try:
+            os.fchmod(descriptor, 0o666 & ~_umask())
+            yield descriptor
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if overwrite:
+            os.replace(name, path)
+        else:
+            _claim(name, path)
+        _sync_folder(folder)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(name)
+        raise
+
+
+def _claim(name: str, path: Path) -> None:
+    """Give a finished temporary file its name, unless the name is taken."""
+    try:
+        os.link(name, path)
+    except FileExistsError:
+        raise OutputExistsError(path) from None
+    except OSError:
+        # A file system without hard links: the check above is all there is.
+        if os.path.lexists(path):
+            raise OutputExistsError(path) from None
+        os.rename(name, path)
+        return
+    os.unlink(name)
+
+
+def _sync_folder(folder: Path) -> None:
+    with suppress(OSError):  # some file systems do not sync folders
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _umask() -> int:
+    """Return the process's umask; read from /proc, since setting it is not thread-safe."""
+    try:
+        with open("/proc/self/status", encoding="ascii") as status:
+            for line in status:
+                if line.startswith("Umask:"):
+                    return int(line.split()[1], 8)
+    except OSError:
+        pass
+    return 0o022

@@ -1,0 +1,246 @@
+"""The reblur guard: a restored picture, blurred again, must be the capture.
+
+Whatever the network did, ``h (*) x_hat`` has to reproduce the capture ``y`` up to noise, rounding
+and JPEG error, since the blur is known. The residual ``r = y - h (*) x_hat`` of the luma is
+measured in square blocks; a block far above the frame's own level holds something the capture
+does not support and is replaced by the base Wiener plane, faded in over one block. A block
+without information (the capture is flat there) that came out busier than it went in is replaced
+by the capture itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagine_deblur.linear.wiener import LUMA, Complex64Array, Float32Array, SpectrumPlan
+
+if TYPE_CHECKING:
+    from imagine_deblur._core import Strip
+    from imagine_deblur.linear.wiener import TransferArray
+
+_SAMPLE_ONE = {"uint8": np.float32(255.0), "int16": np.float32(4096.0), "float32": np.float32(1.0)}
+
+KEPT, WIENER, CAPTURE = 0, 1, 2
+"""Values of a guard mask: the network's block was kept, or replaced by which picture."""
+
+
+@dataclass
+class Guard:
+    """Limits of the review, and what it found.
+
+    Attributes
+    ----------
+    factor : float
+        A block is replaced when its residual's RMS exceeds `factor` times the frame's median.
+    floor : float
+        RMS below which no block is replaced, in [0, 1]; two 8-bit steps.
+    flat : float
+        A block of the capture with a standard deviation below this holds no information.
+    base_plane : int
+        Number of the first base plane among the linear planes.
+    masks : list of (n, m) uint8 ndarray
+        One mask a strip, filled by `review`: `KEPT`, `WIENER` or `CAPTURE` for each block of
+        `BLOCK` x `BLOCK` px, counted from the strip's first finished row.
+    """
+
+    factor: float = 4.0
+    floor: float = 2 / 255
+    flat: float = 1 / 255
+    base_plane: int = 0
+
+    BLOCK = 32
+
+    def __post_init__(self) -> None:
+        self.masks: list[NDArray[np.uint8]] = []
+
+    def review(
+        self,
+        strip: Strip,
+        plan: SpectrumPlan,
+        otf: TransferArray,
+        work: tuple[Complex64Array, Complex64Array],
+    ) -> int:
+        """Measure the residual of a strip and replace blocks of its restored rows.
+
+        Parameters
+        ----------
+        strip : Strip
+        plan, otf : SpectrumPlan, ndarray
+            Of the strip's window.
+        work : pair of complex64 ndarray
+            Scratch; the first is used.
+
+        Returns
+        -------
+        int
+            Blocks replaced.
+        """
+        planes = _Planes(strip)
+        blocks = _BlockSums(*strip.capture[0].shape)
+
+        def load(rows: slice, out: Float32Array) -> None:
+            planes.restored_luma(rows, out)
+            blocks.add_restored(rows, out)
+
+        def store(rows: slice, reblurred: Float32Array) -> None:
+            capture = np.empty(reblurred.shape, np.float32)
+            planes.capture_luma(rows, capture)
+            blocks.add_capture(rows, capture, capture - reblurred)
+
+        plan.forward(load, work[0])
+        plan.filter(work[0], lambda block, _: otf[block], work[0])
+        plan.inverse(work[0], store)
+
+        first = (strip.finished[0] - strip.window[0]) // self.BLOCK
+        last = -(-(strip.finished[1] - strip.window[0]) // self.BLOCK)
+        residual = blocks.rms_residual()[first:last]
+        limit = max(self.floor, self.factor * float(np.median(residual)))
+        mask = np.where(residual > limit, np.uint8(WIENER), np.uint8(KEPT))
+        capture_std, restored_std = (s[first:last] for s in blocks.deviations())
+        flat = (capture_std < self.flat) & (restored_std > 2 * capture_std + self.flat)
+        mask[flat] = CAPTURE
+        self.masks.append(mask)
+        for kind in (WIENER, CAPTURE):
+            if np.any(mask == kind):
+                planes.replace(mask == kind, first * self.BLOCK, kind, self.base_plane)
+        return int(np.count_nonzero(mask))
+
+
+class _BlockSums:
+    """Sums over blocks of `Guard.BLOCK` px; a run of rows never shares a block with another run."""
+
+    def __init__(self, rows: int, columns: int) -> None:
+        size = Guard.BLOCK
+        self._starts = np.arange(0, columns, size)
+        shape = (-(-rows // size), len(self._starts))
+        row_counts = np.minimum(size, rows - np.arange(shape[0]) * size)
+        column_counts = np.minimum(size, columns - self._starts)
+        self._counts = row_counts[:, None] * column_counts[None, :]
+        self._residual, self._capture, self._capture2, self._restored, self._restored2 = (
+            np.zeros(shape) for _ in range(5)
+        )
+
+    def _sum(self, target: NDArray[np.float64], rows: slice, values: Float32Array) -> None:
+        columns = np.add.reduceat(values, self._starts, axis=1, dtype=np.float64)
+        edges = np.arange(0, len(values), Guard.BLOCK)
+        first = rows.start // Guard.BLOCK
+        target[first : first + len(edges)] = np.add.reduceat(columns, edges, axis=0)
+
+    def add_restored(self, rows: slice, values: Float32Array) -> None:
+        self._sum(self._restored, rows, values)
+        self._sum(self._restored2, rows, values * values)
+
+    def add_capture(self, rows: slice, values: Float32Array, residual: Float32Array) -> None:
+        self._sum(self._capture, rows, values)
+        self._sum(self._capture2, rows, values * values)
+        self._sum(self._residual, rows, residual * residual)
+
+    def rms_residual(self) -> NDArray[np.float64]:
+        rms: NDArray[np.float64] = np.sqrt(self._residual / self._counts)
+        return rms
+
+    def deviations(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        def deviation(
+            total: NDArray[np.float64], squares: NDArray[np.float64]
+        ) -> NDArray[np.float64]:
+            variance = squares / self._counts - (total / self._counts) ** 2
+            result: NDArray[np.float64] = np.sqrt(np.maximum(variance, 0.0))
+            return result
+
+        return (
+            deviation(self._capture, self._capture2),
+            deviation(self._restored, self._restored2),
+        )
+
+
+class _Planes:
+    """Luma rows of a strip's pictures, and the replacement of blocks. Rows count in the window."""
+
+    def __init__(self, strip: Strip) -> None:
+        self._capture, self._linear, self._restored = strip.capture, strip.linear, strip.restored
+        start = strip.window[0]
+        self._finished = (strip.finished[0] - start, strip.finished[1] - start)
+        self._planes = (strip.planes[0] - start, strip.planes[1] - start)
+
+    def _luma(self, planes: list[NDArray[np.generic]], rows: slice, out: Float32Array) -> None:
+        one = _SAMPLE_ONE[planes[0].dtype.name]
+        weights = LUMA if len(planes) == 3 else (1.0,)
+        out[...] = 0
+        for plane, weight in zip(planes, weights, strict=True):
+            out += plane[rows] * np.float32(weight / one)
+
+    def capture_luma(self, rows: slice, out: Float32Array) -> None:
+        self._luma(self._capture, rows, out)
+
+    def restored_luma(self, rows: slice, out: Float32Array) -> None:
+        """Restored rows; beyond them the base Wiener rows, beyond those the capture."""
+        self.capture_luma(rows, out)
+        bands = len(self._capture)
+        for planes, (first, last) in (
+            (self._linear[:bands], self._planes),
+            (self._restored, self._finished),
+        ):
+            begin, end = max(rows.start, first), min(rows.stop, last)
+            if begin < end:
+                part = out[begin - rows.start : end - rows.start]
+                self._luma(planes, slice(begin - first, end - first), part)
+
+    def replace(
+        self, blocks: NDArray[np.bool_], first_row: int, kind: int, base_plane: int
+    ) -> None:
+        """Fade another picture into the restored rows where `blocks` is set."""
+        size = Guard.BLOCK
+        columns = self._capture[0].shape[1]
+        for index in np.flatnonzero(_dilated(blocks).any(axis=1)):
+            top = first_row + int(index) * size
+            begin, end = max(top, self._finished[0]), min(top + size, self._finished[1])
+            if begin >= end:
+                continue
+            weight = _fade(blocks, np.arange(begin, end) - first_row, np.arange(columns))
+            for band, restored in enumerate(self._restored):
+                if kind == WIENER:
+                    source, origin = self._linear[base_plane + band], self._planes[0]
+                else:
+                    source, origin = self._capture[band], 0
+                target = restored[begin - self._finished[0] : end - self._finished[0]]
+                one = _SAMPLE_ONE[target.dtype.name]
+                other = source[begin - origin : end - origin] * (
+                    one / _SAMPLE_ONE[source.dtype.name]
+                )
+                mixed = target + (other - target) * weight
+                if target.dtype == np.uint8:
+                    mixed = np.clip(np.floor(mixed + np.float32(0.5)), 0, 255)
+                target[...] = mixed.astype(target.dtype)
+
+
+def _dilated(blocks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the blocks that are set or touch one that is."""
+    grown = np.pad(blocks, 1)
+    rows = grown[:-2] | grown[1:-1] | grown[2:]
+    result: NDArray[np.bool_] = rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]
+    return result
+
+
+def _fade(
+    blocks: NDArray[np.bool_], rows: NDArray[np.intp], columns: NDArray[np.intp]
+) -> Float32Array:
+    """Weights that are 1 inside set blocks and fall to 0 across their neighbours, bilinearly."""
+    size = Guard.BLOCK
+    corners = np.pad(blocks, 1, mode="edge")
+    # A corner of the block grid has weight 1 when any block around it is set.
+    weight = (corners[:-1, :-1] | corners[1:, :-1] | corners[:-1, 1:] | corners[1:, 1:]).astype(
+        np.float32
+    )
+    row, row_part = rows // size, ((rows % size + 0.5) / size).astype(np.float32)[:, None]
+    column, column_part = columns // size, ((columns % size + 0.5) / size).astype(np.float32)
+    top = weight[row][:, column] * (1 - column_part) + weight[row][:, column + 1] * column_part
+    bottom = (
+        weight[row + 1][:, column] * (1 - column_part)
+        + weight[row + 1][:, column + 1] * column_part
+    )
+    faded: Float32Array = top * (1 - row_part) + bottom * row_part
+    return faded

@@ -1,0 +1,230 @@
+"""Which model restores, and what it asks of the pipeline."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagine_deblur.engines.descriptor import ModelDescriptor, describe
+from imagine_deblur.errors import EngineError
+from imagine_deblur.linear.wiener import WienerSpec
+
+if TYPE_CHECKING:
+    from imagine_deblur import _core
+    from imagine_deblur.blur import Blur
+    from imagine_deblur.options import ModelArgument, Options
+
+BUNDLED = ("fast", "best")
+"""Networks inside the package, from the quickest to the best."""
+
+DEFAULT_NSR = 2e-2
+"""Noise-to-signal ratio of the linear model where the capture's noise is not known."""
+
+# Activations a plain convolution network keeps at a time, bytes per tile pixel.
+_WORKING_BYTES = 320
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model resolved from `Options.model`.
+
+    Attributes
+    ----------
+    name : str
+    descriptor : ModelDescriptor or None
+        Of a network file.
+    function : callable or None
+        Of a Python callable.
+    linear : bool
+        The model is the base Wiener plane (``"wiener"``).
+    """
+
+    name: str
+    descriptor: ModelDescriptor | None = None
+    function: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
+    linear: bool = False
+
+    @property
+    def is_network(self) -> bool:
+        """Whether something may have been invented."""
+        return self.descriptor is not None or self.function is not None
+
+    @property
+    def needs_psf(self) -> bool:
+        """Whether the linear stage runs."""
+        return self.linear or (self.descriptor is not None and bool(self.descriptor.nsr))
+
+    @property
+    def sha256(self) -> str | None:
+        """Hash of the network file."""
+        return None if self.descriptor is None else self.descriptor.sha256
+
+    @property
+    def local(self) -> bool:
+        """Whether tiles with a halo are exact; otherwise they are blended."""
+        if self.descriptor is not None:
+            return self.descriptor.local
+        return self.function is None
+
+    @property
+    def halo(self) -> int:
+        """Context per side, px."""
+        return 0 if self.descriptor is None else self.descriptor.halo
+
+    @property
+    def multiple_of(self) -> int:
+        """What tile sides must be multiples of."""
+        return 1 if self.descriptor is None else self.descriptor.multiple_of
+
+    def tile_side(self, longest: int) -> int:
+        """Return the longest tile side up to `longest` that the model takes."""
+        side = longest - longest % self.multiple_of
+        least = 2 * self.halo + self.multiple_of
+        return max(side, least + (-least) % self.multiple_of)
+
+    def working_bytes(self, rows: int, columns: int) -> int:
+        """Return about how much memory the engine needs for a tile."""
+        return rows * columns * _WORKING_BYTES if self.is_network else 0
+
+    def wiener_spec(self, nsr: float | None, blur: Blur) -> WienerSpec | None:
+        """Return the planes the linear stage makes, None where it does not run."""
+        if self.linear:
+            return WienerSpec((nsr or nsr_of_noise(blur.noise),), 0)
+        if self.descriptor is not None and self.descriptor.nsr:
+            return WienerSpec(self.descriptor.nsr, self.descriptor.base)
+        return None
+
+    def input_indices(self, bands: int, spec: WienerSpec | None) -> list[int]:
+        """Return the plane each engine input reads: the capture's bands, then the bank's planes.
+
+        Parameters
+        ----------
+        bands : int
+            Of the frame; a grey frame's only plane stands for every colour.
+        spec : WienerSpec or None
+
+        Raises
+        ------
+        EngineError
+            The network asks for a plane the pipeline does not make.
+        """
+        capture = {f"capture.{colour}": k if bands == 3 else 0 for k, colour in enumerate("rgb")}
+        if self.linear:
+            return [bands + band for band in range(bands)]
+        if self.descriptor is None:
+            return list(range(bands)) if self.function is None else list(capture.values())
+        planes = dict(capture)
+        if spec is not None:
+            others = [name for name in spec.plane_names if name.endswith(".y")]
+            for k, colour in enumerate("rgb"):
+                planes[f"wiener.{spec.base}.{colour}"] = bands + (k if bands == 3 else 0)
+            planes |= {name: 2 * bands + k for k, name in enumerate(others)}
+        missing = [name for name in self.descriptor.inputs if name not in planes]
+        if missing:
+            raise EngineError(
+                f"model {self.name} asks for the planes {', '.join(missing)}, which the linear "
+                "stage does not make",
+                model=self.name,
+            )
+        return [planes[name] for name in self.descriptor.inputs]
+
+
+IDENTITY = Model("identity")
+WIENER = Model("wiener", linear=True)
+
+
+def nsr_of_noise(noise: float | None) -> float:
+    """Return the noise-to-signal ratio at Nyquist for a noise amplitude.
+
+    Parameters
+    ----------
+    noise : float or None
+        Amplitude s of the shot + read noise on the [0, 1] scale; None: not known.
+
+    Returns
+    -------
+    float
+        ``1e-3 + 800 s^2`` within 1e-3 to 0.3, or `DEFAULT_NSR`. The law goes through the best
+        ratios measured on the validation scenes at s = 0.002 and s = 0.006.
+    """
+    if noise is None:
+        return DEFAULT_NSR
+    return float(np.clip(1e-3 + 800.0 * noise**2, 1e-3, 0.3))
+
+
+def bundled_models() -> dict[str, Path]:
+    """Return the networks inside the package by name."""
+    folder = Path(str(files("imagine_deblur"))) / "models"
+    return {name: path for name in BUNDLED if (path := folder / f"{name}.onnx").exists()}
+
+
+def resolve_model(argument: ModelArgument) -> Model:
+    """Return the model an option names.
+
+    Raises
+    ------
+    EngineError
+        A bundled name this installation lacks, or a file that is not a usable network.
+    OSError
+        The file cannot be read.
+    """
+    if callable(argument):
+        return Model(getattr(argument, "__qualname__", "callable"), function=argument)
+    name = os.fspath(argument)
+    bundled = bundled_models()
+    if name == "auto":
+        name = next(iter(bundled), "wiener")
+    if name in (IDENTITY.name, WIENER.name):
+        return IDENTITY if name == IDENTITY.name else WIENER
+    if name in bundled:
+        return Model(name, descriptor=describe(bundled[name]))
+    if name in BUNDLED:
+        raise EngineError(
+            f"model {name!r} is not in this installation; it has: "
+            f"{', '.join([*bundled, 'wiener', 'identity'])}",
+            model=name,
+        )
+    return Model(Path(name).stem, descriptor=describe(name))
+
+
+def build_engine(
+    model: Model, options: Options, threads: int, rows: int, columns: int, bands: int
+) -> _core.Engine:
+    """Open a model for tiles of one shape.
+
+    Parameters
+    ----------
+    model : Model
+    options : Options
+        Runtime, precision and cache folder.
+    threads : int
+    rows, columns : int
+        Of the tile, px, halo included.
+    bands : int
+        Of the frame; matters to models without a network.
+    """
+    from imagine_deblur import _core, engines
+
+    if model.descriptor is not None:
+        settings = engines.EngineSettings(
+            threads=threads, precision=options.precision, cache_directory=options.cache_dir
+        )
+        opened: Any = engines.open_engine(
+            model.descriptor, (rows, columns), engine=options.engine, settings=settings
+        )
+    elif model.function is not None:
+        spec = engines.EngineSpec("callable", "f32", 3, 3, rows, columns, local=False)
+        opened = engines.CallableEngine(model.function, spec)
+    else:
+        return _core.IdentityEngine(
+            input_planes=bands, output_bands=bands, tile_rows=rows, tile_columns=columns
+        )
+    native: _core.Engine = engines.native(opened)
+    return native

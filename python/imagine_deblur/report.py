@@ -1,0 +1,95 @@
+"""What one restoration did."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Report:
+    """Typed account of one frame; `as_dict` gives plain JSON values.
+
+    Attributes
+    ----------
+    source, output : str or None
+        Paths, None for arrays and bytes.
+    rows, columns, bands : int
+        The frame, px.
+    restored : bool
+        False when the capture was passed through as it is; `warnings` says why.
+    model, model_sha256 : str, str or None
+        The network (or ``"wiener"``), and its file's hash.
+    engine, precision : str
+        The runtime and the arithmetic it really used.
+    psf : dict or None
+        The PSF used as JSON values, with ``id``; None when there was none.
+    psf_source : str
+        ``"estimated"``, ``"given"``, ``"record"``, ``"preset"`` or ``"none"``.
+    psf_confidence : float or None
+        Of an estimate, in [0, 1].
+    nsr : tuple of float
+        The Wiener bank's noise-to-signal ratios at Nyquist.
+    seconds : dict of str to float
+        Per phase: estimate, read, linear, gather, engine, store, review, write, and total.
+    peak_bytes : int
+        Peak resident memory of the process so far (VmHWM), file-backed pages included.
+    pool : dict
+        The buffer pool: capacity, high_water, resident, backing, folder, ...
+    tiles, tile_rows, tile_columns, strips, margin_rows : int
+        How the frame was cut; one strip is the whole frame.
+    guard_replaced : int
+        Blocks the guard replaced.
+    threads : int
+    warnings : tuple of str
+    version : str
+        Of imagine_deblur.
+    """
+
+    source: str | None
+    output: str | None
+    rows: int
+    columns: int
+    bands: int
+    restored: bool
+    model: str
+    model_sha256: str | None
+    engine: str
+    precision: str
+    psf: dict[str, Any] | None
+    psf_source: str
+    psf_confidence: float | None
+    nsr: tuple[float, ...]
+    seconds: dict[str, float]
+    peak_bytes: int
+    pool: dict[str, Any]
+    tiles: int
+    tile_rows: int
+    tile_columns: int
+    strips: int
+    margin_rows: int
+    guard_replaced: int
+    threads: int
+    warnings: tuple[str, ...] = field(default=())
+    version: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for `json.dumps`."""
+        return asdict(self)
+
+    @property
+    def megapixels_per_second(self) -> float:
+        """Frame area over total time, MP/s."""
+        return self.rows * self.columns / 1e6 / self.seconds["total"]
+
+
+def peak_resident_bytes() -> int:
+    """Return the peak resident memory of this process (VmHWM), 0 where the system does not say."""
+    try:
+        with open("/proc/self/status", encoding="ascii") as status:
+            for line in status:
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 0
