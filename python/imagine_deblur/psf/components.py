@@ -1,8 +1,9 @@
 """What a point-spread function is made of: each component knows its own transfer function.
 
-Every component has three members. ``otf(fy, fx)`` samples the transfer function on the outer grid
-of two frequency axes; ``extent_px`` is the radius beyond which its kernel holds next to nothing;
-``isotropic`` tells that the transfer function is real and depends on ``hypot(fy, fx)`` only.
+Every component has three members. ``otf(fy, fx)`` samples the transfer function at frequencies that
+broadcast against each other, down and right in cycles/px; ``extent_px`` is the radius beyond which
+its kernel holds next to nothing; ``isotropic`` tells that the transfer function is real and depends
+on ``hypot(fy, fx)`` only.
 """
 
 from __future__ import annotations
@@ -39,14 +40,14 @@ class Disk:
     isotropic: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        _require_range("radius_px", self.radius_px, 0.0, 1000.0)
+        require_range("radius_px", self.radius_px, 0.0, 1000.0)
 
     @property
     def extent_px(self) -> float:
         return self.radius_px
 
     def otf(self, fy: FloatArray, fx: FloatArray) -> Transfer:
-        return jinc((2.0 * np.pi * self.radius_px) * np.hypot(fy[:, None], fx[None, :]))
+        return jinc((2.0 * np.pi * self.radius_px) * np.hypot(fy, fx))
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,9 @@ class Gaussian:
     kind: ClassVar[str] = "gaussian"
 
     def __post_init__(self) -> None:
-        _require_range("sigma_px", self.sigma_px, 0.0, 1000.0)
-        _require_range("axis_ratio", self.axis_ratio, 0.0, 1.0)
-        _require_range("angle_deg", self.angle_deg, -360.0, 360.0)
+        require_range("sigma_px", self.sigma_px, 0.0, 1000.0)
+        require_range("axis_ratio", self.axis_ratio, 0.0, 1.0)
+        require_range("angle_deg", self.angle_deg, -360.0, 360.0)
 
     @property
     def isotropic(self) -> bool:
@@ -87,7 +88,7 @@ class Gaussian:
     def otf(self, fy: FloatArray, fx: FloatArray) -> Transfer:
         scale = -2.0 * np.pi**2 * self.sigma_px**2
         if self.isotropic:  # separable
-            return np.asarray(np.exp(scale * fy**2)[:, None] * np.exp(scale * fx**2)[None, :])
+            return np.asarray(np.exp(scale * fy**2) * np.exp(scale * fx**2))
         along, across = _rotated(fy, fx, self.angle_deg)
         return np.asarray(np.exp(scale * (along**2 + self.axis_ratio**2 * across**2)))
 
@@ -110,8 +111,8 @@ class Motion:
     isotropic: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        _require_range("length_px", self.length_px, 0.0, 1000.0)
-        _require_range("angle_deg", self.angle_deg, -360.0, 360.0)
+        require_range("length_px", self.length_px, 0.0, 1000.0)
+        require_range("angle_deg", self.angle_deg, -360.0, 360.0)
 
     @property
     def extent_px(self) -> float:
@@ -137,14 +138,14 @@ class PixelAperture:
     isotropic: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        _require_range("fill", self.fill, 0.0, 1.0)
+        require_range("fill", self.fill, 0.0, 1.0)
 
     @property
     def extent_px(self) -> float:
         return 0.5 * self.fill
 
     def otf(self, fy: FloatArray, fx: FloatArray) -> Transfer:
-        return np.asarray(np.sinc(self.fill * fy)[:, None] * np.sinc(self.fill * fx)[None, :])
+        return np.asarray(np.sinc(self.fill * fy) * np.sinc(self.fill * fx))
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,9 +194,12 @@ class Sampled:
 
     def otf(self, fy: FloatArray, fx: FloatArray) -> Transfer:
         offset = np.arange(self.kernel.shape[0]) - self.kernel.shape[0] // 2
-        phase_y = np.exp(-2j * np.pi * fy[:, None] * offset[None, :])
-        phase_x = np.exp(-2j * np.pi * offset[:, None] * fx[None, :])
-        result = (phase_y @ self.kernel) @ phase_x
+        phase_y = np.exp((-2j * np.pi) * fy[..., None] * offset)
+        phase_x = np.exp((-2j * np.pi) * fx[..., None] * offset)
+        if fy.shape[1:] == (1,) and fx.shape[:1] == (1,):  # an outer grid: two small products
+            result = (phase_y[:, 0] @ self.kernel) @ phase_x[0].T
+        else:
+            result = ((phase_y @ self.kernel) * phase_x).sum(axis=-1)
         if np.array_equal(self.kernel, self.kernel[::-1, ::-1]):
             return np.asarray(result.real.copy())
         return np.asarray(result)
@@ -205,11 +209,11 @@ def _rotated(fy: FloatArray, fx: FloatArray, angle_deg: float) -> tuple[FloatArr
     """Frequencies along and across a displayed direction; rows grow downwards, hence the minus."""
     angle = np.deg2rad(angle_deg)
     cos, sin = float(np.cos(angle)), float(np.sin(angle))
-    along = cos * fx[None, :] - sin * fy[:, None]
-    across = sin * fx[None, :] + cos * fy[:, None]
+    along = cos * fx - sin * fy
+    across = sin * fx + cos * fy
     return np.asarray(along), np.asarray(across)
 
 
-def _require_range(name: str, value: float, low: float, high: float) -> None:
+def require_range(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:  # also refuses NaN
         raise PsfError(f"{name}={value!r} is outside [{low:g}, {high:g}]")

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imagine_deblur.errors import PsfError
+from imagine_deblur.psf import mtf
 from imagine_deblur.psf.components import (
     Disk,
     FloatArray,
@@ -21,11 +22,12 @@ from imagine_deblur.psf.components import (
     Sampled,
     Transfer,
 )
+from imagine_deblur.psf.pupil import Pupil
 
-Component = Disk | Gaussian | Motion | PixelAperture | Sampled
+Component = Disk | Gaussian | Motion | PixelAperture | Pupil | Sampled
 
 _KINDS: dict[str, type[Component]] = {
-    c.kind: c for c in (Disk, Gaussian, Motion, PixelAperture, Sampled)
+    c.kind: c for c in (Disk, Gaussian, Motion, PixelAperture, Pupil, Sampled)
 }
 
 
@@ -100,9 +102,27 @@ class PSF:
         """
         rows = np.asarray(np.atleast_1d(fy), dtype=np.float64)
         columns = np.asarray(np.atleast_1d(fx), dtype=np.float64)
-        result: Transfer = np.ones((rows.size, columns.size))
+        return self.at(rows[:, None], columns[None, :])
+
+    def at(self, fy: npt.ArrayLike, fx: npt.ArrayLike) -> Transfer:
+        """Transfer function at single frequencies.
+
+        Parameters
+        ----------
+        fy, fx : array of float
+            Frequencies down and right in cycles/px; they broadcast against each other. Analytic
+            components are defined beyond Nyquist's frequency, sampled ones repeat.
+
+        Returns
+        -------
+        float64 or complex128 ndarray
+            Of the broadcast shape.
+        """
+        down = np.asarray(fy, dtype=np.float64)
+        right = np.asarray(fx, dtype=np.float64)
+        result: Transfer = np.ones(np.broadcast_shapes(down.shape, right.shape))
         for component in self.components:
-            result = result * component.otf(rows, columns)
+            result = result * component.otf(down, right)
         return result
 
     def half_plane(self, rows: int, columns: int) -> Transfer:
@@ -122,7 +142,7 @@ class PSF:
         result: Transfer = np.concatenate([upper, upper[1 : (rows + 1) // 2][::-1]])
         for component in self.components:
             if not component.isotropic:
-                result = result * component.otf(fy, fx)
+                result = result * component.otf(fy[:, None], fx[None, :])
         return result
 
     def otf(self, rows: int, columns: int) -> npt.NDArray[np.complex64]:
@@ -176,6 +196,22 @@ class PSF:
         radius = np.ceil(np.hypot(offset[:, None], offset[None, :])).astype(int)
         share = np.cumsum(np.bincount(radius.ravel(), weights=kernel.ravel()))
         return int(np.searchsorted(share, fraction * share[-1]))
+
+    def mtf(self, frequency: npt.ArrayLike, angle_deg: float | None = None) -> FloatArray:
+        """Modulation transfer function, see `mtf.mtf`."""
+        return mtf.mtf(self, frequency, angle_deg)
+
+    def mtf50(self, angle_deg: float | None = None) -> float:
+        """Frequency in cycles/px where the MTF falls to a half, see `mtf.mtf50`."""
+        return mtf.mtf50(self, angle_deg)
+
+    def mtf_nyquist(self, angle_deg: float | None = None) -> float:
+        """MTF at 0.5 cycles/px."""
+        return float(mtf.mtf(self, 0.5, angle_deg))
+
+    def encircled_energy(self, radius_px: npt.ArrayLike) -> FloatArray:
+        """Share of the flux within a radius, see `mtf.encircled_energy`."""
+        return mtf.encircled_energy(self, radius_px)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, see `from_dict`."""

@@ -1,0 +1,239 @@
+"""A measured PSF on disk: a small JSON record with units, covariance and provenance.
+
+A record is an object with these fields; unknown ones are refused.
+
+``format``      ``"imagine-deblur-psf"``
+``version``     1
+``units``       ``{"length": "px", "frequency": "cycles/px", "angle": "deg"}``, for human readers
+``psf``         ``{"components": [...]}``, see `PSF.to_dict`; sampled kernels inline as lists
+``id``          `PSF.id`: a damaged record does not pass for a PSF
+``gsd_m``       ground sample distance in metres per px, or null
+``covariance``  ``{"parameters": [...], "matrix": [[...]]}`` or null
+``provenance``  free: where the PSF came from
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from imagine_deblur.errors import PsfError
+from imagine_deblur.psf.models import PSF
+
+FORMAT = "imagine-deblur-psf"
+VERSION = 1
+_UNITS = {"length": "px", "frequency": "cycles/px", "angle": "deg"}
+_FIELDS = {"format", "version", "units", "psf", "id", "gsd_m", "covariance", "provenance"}
+# A 255x255 kernel with 17 digits per sample takes 1.5 MB.
+_MAX_BYTES = 8 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """What a PSF record holds.
+
+    Attributes
+    ----------
+    psf : PSF
+    covariance : (n, n) float64 ndarray or None
+        Of the parameters named beside it, in their units squared.
+    parameters : tuple of str
+        Such as ``"components[0].radius_px"``; empty without a covariance.
+    gsd_m : float or None
+        Metres per px.
+    provenance : dict
+    """
+
+    psf: PSF
+    covariance: npt.NDArray[np.float64] | None = None
+    parameters: tuple[str, ...] = ()
+    gsd_m: float | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def standard_errors(self) -> dict[str, float]:
+        """Standard error of each parameter that has one, in its unit."""
+        if self.covariance is None:
+            return {}
+        deviations = np.sqrt(np.diagonal(self.covariance))
+        return dict(zip(self.parameters, deviations.tolist(), strict=True))
+
+
+def parameter_names(psf: PSF) -> tuple[str, ...]:
+    """Names of a PSF's scalar parameters in the order of its components."""
+    return tuple(
+        f"components[{i}].{f.name}"
+        for i, component in enumerate(psf.components)
+        for f in fields(component)
+        if f.name != "kernel"
+    )
+
+
+def save_record(
+    path: str | os.PathLike[str],
+    psf: PSF,
+    *,
+    covariance: npt.ArrayLike | None = None,
+    parameters: Sequence[str] | None = None,
+    gsd_m: float | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a PSF record; the file appears complete or not at all.
+
+    Parameters
+    ----------
+    path : path
+        Replaced where it exists.
+    psf : PSF
+    covariance : (n, n) array, optional
+        Symmetric, no negative eigenvalue.
+    parameters : sequence of str, optional
+        The n parameters it is of, by default all of `parameter_names`.
+    gsd_m : float, optional
+        Metres per px, positive.
+    provenance : mapping, optional
+        JSON values: files, method, date, software.
+
+    Raises
+    ------
+    PsfError
+        A value cannot be recorded; the message names its field.
+    OSError
+        The file cannot be written.
+    """
+    target = Path(path)
+    names = () if covariance is None else tuple(parameters or parameter_names(psf))
+    matrix = None if covariance is None else np.asarray(covariance, dtype=np.float64)
+    record = Record(psf, matrix, names, gsd_m, dict(provenance or {}))
+    _check(record, str(target))
+    document = {
+        "format": FORMAT,
+        "version": VERSION,
+        "units": _UNITS,
+        "psf": psf.to_dict(),
+        "id": psf.id,
+        "gsd_m": gsd_m,
+        "covariance": None
+        if matrix is None
+        else {"parameters": list(names), "matrix": matrix.tolist()},
+        "provenance": record.provenance,
+    }
+    try:
+        text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise PsfError(f"{target}: field 'provenance' is not plain JSON: {error}") from error
+    _write_atomically(target, text)
+
+
+def load_record(path: str | os.PathLike[str]) -> Record:
+    """Read a PSF record.
+
+    Raises
+    ------
+    PsfError
+        Not a record, of a newer version, or damaged; the message names the file and the field.
+    OSError
+        The file cannot be read.
+    """
+    source = Path(path)
+    with source.open("rb") as file:
+        data = file.read(_MAX_BYTES + 1)
+    if len(data) > _MAX_BYTES:
+        raise PsfError(f"{source}: larger than the {_MAX_BYTES} bytes a PSF record may have")
+    try:
+        document = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise PsfError(f"{source}: not a JSON document: {error}") from error
+    try:
+        record = _parse(document)
+    except PsfError as error:
+        raise PsfError(f"{source}: {error}") from error
+    _check(record, str(source))
+    return record
+
+
+def _parse(document: object) -> Record:
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise PsfError(f"field 'format' is not {FORMAT!r}")
+    version = document.get("version")
+    if version != VERSION:
+        raise PsfError(f"field 'version' is {version!r}; this software reads {VERSION}")
+    if unknown := sorted(set(document) - _FIELDS):
+        raise PsfError(f"field {unknown[0]!r} is unknown")
+    described = document.get("psf")
+    if not isinstance(described, dict):
+        raise PsfError("field 'psf' must be an object")
+    psf = PSF.from_dict(described)
+    if document.get("id") != psf.id:
+        raise PsfError(f"field 'id' is {document.get('id')!r}, but the PSF's is {psf.id!r}")
+    gsd_m = document.get("gsd_m")
+    if gsd_m is not None and (isinstance(gsd_m, bool) or not isinstance(gsd_m, int | float)):
+        raise PsfError(f"field 'gsd_m' is {gsd_m!r}; it must be a number or null")
+    provenance = document.get("provenance", {})
+    if not isinstance(provenance, dict):
+        raise PsfError("field 'provenance' must be an object")
+    covariance, parameters = _parse_covariance(document.get("covariance"))
+    return Record(psf, covariance, parameters, gsd_m, provenance)
+
+
+def _parse_covariance(
+    stored: object,
+) -> tuple[npt.NDArray[np.float64] | None, tuple[str, ...]]:
+    if stored is None:
+        return None, ()
+    if not isinstance(stored, dict) or set(stored) != {"parameters", "matrix"}:
+        raise PsfError("field 'covariance' must hold 'parameters' and 'matrix'")
+    names = stored["parameters"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise PsfError("field 'covariance.parameters' must be a list of names")
+    try:
+        matrix = np.asarray(stored["matrix"], dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise PsfError("field 'covariance.matrix' must be rows of numbers") from error
+    return matrix.reshape(0, 0) if not names and matrix.size == 0 else matrix, tuple(names)
+
+
+def _check(record: Record, where: str) -> None:
+    """What holds for a record whether it is written or read."""
+    if record.gsd_m is not None and not 0.0 < record.gsd_m < float("inf"):
+        raise PsfError(f"{where}: field 'gsd_m' is {record.gsd_m!r}; it must be positive")
+    if record.covariance is None:
+        return
+    count = len(record.parameters)
+    known = parameter_names(record.psf)
+    for name in record.parameters:
+        if name not in known:
+            raise PsfError(f"{where}: field 'covariance.parameters' names {name!r}, not in the PSF")
+    matrix = record.covariance
+    if matrix.shape != (count, count) or not np.isfinite(matrix).all():
+        raise PsfError(f"{where}: field 'covariance.matrix' must be {count}x{count} finite numbers")
+    scale = float(np.abs(matrix).max(initial=0.0))
+    if not np.allclose(matrix, matrix.T, rtol=0.0, atol=1e-9 * scale):
+        raise PsfError(f"{where}: field 'covariance.matrix' is not symmetric")
+    if count and float(np.linalg.eigvalsh(matrix).min()) < -1e-9 * scale:
+        raise PsfError(f"{where}: field 'covariance.matrix' has a negative eigenvalue")
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _write_atomically(target: Path, text: str) -> None:
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
