@@ -1,0 +1,272 @@
+"""Blind estimation of an instrument's blur from what it delivered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from imagine_deblur.errors import EstimationError, OptionsError
+from imagine_deblur.psf.components import Disk, Gaussian, Sampled
+from imagine_deblur.psf.estimation import network, posterior
+from imagine_deblur.psf.estimation.blocks import BlockClasses, Image, check_image
+from imagine_deblur.psf.estimation.network import Output
+from imagine_deblur.psf.estimation.posterior import Quantity
+from imagine_deblur.psf.estimation.spectrum import BLOCK, FREQUENCY, Summary, summarise
+from imagine_deblur.psf.estimation.table import table_scalars
+from imagine_deblur.psf.models import PSF
+
+FloatArray = npt.NDArray[np.float64]
+
+RADIUS_TOLERANCE, RADIUS_TOLERANCE_PX = 0.05, 0.1
+"""`Estimate.confidence` is the probability of an error below the greater of these."""
+NO_DISK_PX = 0.4
+"""Disks with smaller radii cannot be told from none and are left out of the PSF."""
+_TRUNCATED_SIZE = 15
+_LEAST_CONTRAST = 1.0  # nats between low and high frequencies; white noise has none
+
+_MESSAGES = {
+    "flat": "nothing but flat areas and noise",
+    "dark": "nothing but dark areas",
+    "saturated": "nothing but saturated areas",
+    "cloud": "nothing but cloud",
+}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A blur found in captures, with its uncertainty.
+
+    Attributes
+    ----------
+    disk_radius_px, gaussian_sigma_px : float
+        The blur: a disk of this radius times a Gaussian of this sigma, px. Radius 0: no disk.
+    disk_radius_se, gaussian_sigma_se : float
+        Standard errors, px.
+    disk_radius_interval, gaussian_sigma_interval : (float, float)
+        Central 90 % intervals, px.
+    covariance : (2, 2) float64 ndarray
+        Of radius and sigma, px^2.
+    noise : float
+        Amplitude s of the shot + read model ``s * sqrt(y + 0.1) * N(0, 1)``, full scale 1.
+    noise_interval : (float, float)
+        Its central 90 % interval.
+    confidence : float
+        Predicted probability that the radius is within 5 % (or 0.1 px) of the truth; without a
+        disk, that sigma is within 10 % (or 0.1 px).
+    truncated : bool
+        True where a Gaussian without a disk appears cut to 15x15 px, as sampled kernels are.
+    captures : int
+        Number of captures behind the estimate.
+    blocks : int
+        Number of informative blocks behind it.
+    kinds : dict of str to float
+        Shares of the frame that are scene, flat, dark, saturated, cloud.
+    """
+
+    disk_radius_px: float
+    gaussian_sigma_px: float
+    disk_radius_se: float
+    gaussian_sigma_se: float
+    disk_radius_interval: tuple[float, float]
+    gaussian_sigma_interval: tuple[float, float]
+    covariance: FloatArray
+    noise: float
+    noise_interval: tuple[float, float]
+    confidence: float
+    truncated: bool
+    captures: int
+    blocks: int
+    kinds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def psf(self) -> PSF:
+        """The blur as a PSF; the identity where the capture is sharp."""
+        if self.disk_radius_px < NO_DISK_PX and self.truncated:
+            line = np.arange(_TRUNCATED_SIZE) - _TRUNCATED_SIZE // 2
+            profile = np.exp(-0.5 * (line / max(self.gaussian_sigma_px, 0.1)) ** 2)
+            kernel = np.outer(profile, profile)
+            return PSF((Sampled(kernel / kernel.sum()),))
+        parts: list[Disk | Gaussian] = []
+        if self.disk_radius_px >= NO_DISK_PX:
+            parts.append(Disk(self.disk_radius_px))
+        if self.gaussian_sigma_px > 0.0:
+            parts.append(Gaussian(self.gaussian_sigma_px))
+        return PSF(tuple(parts))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "disk_radius_px": self.disk_radius_px,
+            "gaussian_sigma_px": self.gaussian_sigma_px,
+            "disk_radius_se": self.disk_radius_se,
+            "gaussian_sigma_se": self.gaussian_sigma_se,
+            "disk_radius_interval_90": list(self.disk_radius_interval),
+            "gaussian_sigma_interval_90": list(self.gaussian_sigma_interval),
+            "covariance": self.covariance.tolist(),
+            "noise": self.noise,
+            "noise_interval_90": list(self.noise_interval),
+            "confidence": self.confidence,
+            "truncated": self.truncated,
+            "captures": self.captures,
+            "blocks": self.blocks,
+            "kinds": dict(self.kinds),
+        }
+
+
+def estimate_psf(
+    images: Image | Sequence[Image],
+    *,
+    quantisation: npt.ArrayLike | bytes | None = None,
+    jpeg: bool | None = None,
+) -> Estimate:
+    """Estimate the blur of one capture, or of several captures of one instrument.
+
+    Parameters
+    ----------
+    images : (R, C, 3) or (R, C) ndarray, or a sequence of them
+        uint8, or float32 in [0, 1]; sRGB-encoded values. Both sides at least 128 px.
+    quantisation : (8, 8) array or 64 values row by row, optional
+        The luma quantisation table of the captures' JPEG files, where it is known.
+    jpeg : bool, optional
+        False tells that the captures never were JPEG files; None that this is not known. Implied
+        by `quantisation`.
+
+    Returns
+    -------
+    Estimate
+
+    Raises
+    ------
+    EstimationError
+        The captures carry too little information; ``reason`` is ``"small"``, ``"flat"``,
+        ``"dark"``, ``"saturated"`` or ``"cloud"``.
+    InputImageError
+        Not an image of a type that is accepted.
+    """
+    frames = [images] if isinstance(images, np.ndarray) else list(images)
+    if not frames:
+        raise OptionsError("images", images, "one image or more")
+    if quantisation is not None and jpeg is False:
+        raise OptionsError("jpeg", jpeg, "True or None where a quantisation table is given")
+    table = table_scalars(quantisation, known=quantisation is not None or jpeg is False)
+    summaries: list[Summary] = []
+    refusal: EstimationError | None = None
+    for frame in frames:
+        try:
+            summaries.append(summary_of(frame))
+        except EstimationError as error:
+            refusal = refusal or error
+    if not summaries:
+        assert refusal is not None
+        raise refusal
+    return estimate_from(combine(summaries), table, captures=len(summaries))
+
+
+def summary_of(image: Image) -> Summary:
+    """Summary of one capture, or the reason why it tells nothing as an `EstimationError`."""
+    summary = summarise(check_image(image, BLOCK))
+    if isinstance(summary, BlockClasses):
+        shares = {kind: summary.share(kind) for kind in _MESSAGES}
+        reason = max(shares, key=lambda kind: shares[kind])
+        raise EstimationError(
+            f"the capture shows {_MESSAGES[reason]}: its blur cannot be told", reason=reason
+        )
+    typical = summary.curves[1]
+    low = typical[(FREQUENCY > 0.025) & (FREQUENCY < 0.06)].mean()
+    high = typical[(FREQUENCY > 0.35) & (FREQUENCY < 0.5)].mean()
+    if low - high < _LEAST_CONTRAST:
+        raise EstimationError(
+            f"the capture shows {_MESSAGES['flat']}: its blur cannot be told", reason="flat"
+        )
+    return summary
+
+
+def combine(summaries: Sequence[Summary]) -> Summary:
+    """The summary of several captures: averages weighted by the number of informative blocks."""
+    weight = np.array([s.blocks for s in summaries], dtype=np.float32)
+    weight /= weight.sum()
+    return Summary(
+        curves=np.tensordot(weight, np.stack([s.curves for s in summaries]), 1),
+        blocks=float(sum(s.blocks for s in summaries)),
+        plane=np.tensordot(weight, np.stack([s.plane for s in summaries]), 1),
+        kinds={k: float(np.mean([s.kinds[k] for s in summaries])) for k in summaries[0].kinds},
+    )
+
+
+def estimate_from(
+    summary: Summary, table: npt.NDArray[np.float32], *, captures: int = 1
+) -> Estimate:
+    """Estimate from a summary that is at hand; see `estimate_psf`."""
+    ensemble = network.bundled()
+    output = ensemble(summary, table)
+    radius, tempered = radius_of(output, ensemble.radius_temperature)
+    alone = radius.value < NO_DISK_PX
+    sigma_probability = posterior.temper(
+        output.sigma_alone if alone else output.sigma_with_disk, ensemble.sigma_temperature
+    )
+    sigma = sigma_of(sigma_probability)
+    if alone:
+        tolerance = max(0.1 * sigma.value, RADIUS_TOLERANCE_PX)
+        confidence = posterior.mass_within(
+            sigma_probability,
+            (sigma.value - tolerance) / network.SIGMA_GRID[1],
+            (sigma.value + tolerance) / network.SIGMA_GRID[1],
+        ) * posterior.mass_within(tempered, -0.5, radius_bin(2 * NO_DISK_PX))
+    else:
+        tolerance = max(RADIUS_TOLERANCE * radius.value, RADIUS_TOLERANCE_PX)
+        confidence = posterior.mass_within(
+            tempered, radius_bin(radius.value - tolerance), radius_bin(radius.value + tolerance)
+        )
+    correlation = ensemble.correlation(radius.value)
+    spread = np.array([radius.standard_error, sigma.standard_error])
+    covariance = np.outer(spread, spread) * np.array([[1, correlation], [correlation, 1]])
+    centre, deviation = output.log_noise
+    s, s_low, s_high = (
+        max(0.0, float(np.exp(centre + z * deviation)) - network.NOISE_OFFSET)
+        for z in (0.0, -1.645, 1.645)
+    )
+    return Estimate(
+        disk_radius_px=0.0 if alone else radius.value,
+        gaussian_sigma_px=sigma.value,
+        disk_radius_se=radius.standard_error,
+        gaussian_sigma_se=sigma.standard_error,
+        disk_radius_interval=radius.interval,
+        gaussian_sigma_interval=sigma.interval,
+        covariance=covariance,
+        noise=s,
+        noise_interval=(s_low, s_high),
+        confidence=float(np.clip(confidence, 0.0, 1.0)),
+        truncated=bool(alone and output.truncated > 0.5),
+        captures=captures,
+        blocks=int(summary.blocks),
+        kinds=dict(summary.kinds),
+    )
+
+
+def radius_bin(radius_px: float) -> float:
+    """Fractional bin of a radius."""
+    return float(np.log1p(max(radius_px, 0.0)) / network.RADIUS_LOG_STEP)
+
+
+def radius_of(output: Output, temperature: float) -> tuple[Quantity, FloatArray]:
+    """The radius and its tempered distribution."""
+    value = float(np.expm1(posterior.centre(output.radius, 6.0) * network.RADIUS_LOG_STEP))
+    tempered = posterior.temper(output.radius, temperature)
+    low, lower, upper, high = np.expm1(
+        posterior.quantiles(tempered, (0.05, 0.15866, 0.84134, 0.95)) * network.RADIUS_LOG_STEP
+    )
+    return Quantity(value, float(upper - lower) / 2, (float(low), float(high))), tempered
+
+
+def sigma_of(probability: FloatArray) -> Quantity:
+    """Sigma from its tempered distribution: the mean."""
+    step = float(network.SIGMA_GRID[1])
+    value = float((probability * network.SIGMA_GRID).sum())
+    low, lower, upper, high = step * posterior.quantiles(
+        probability, (0.05, 0.15866, 0.84134, 0.95)
+    )
+    return Quantity(value, float(upper - lower) / 2, (float(low), float(high)))

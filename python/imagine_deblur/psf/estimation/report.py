@@ -1,0 +1,102 @@
+"""What ``imagine-deblur psf estimate`` prints: one record per capture and one for all together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
+
+from imagine_deblur.errors import EstimationError
+from imagine_deblur.psf.estimation.blocks import Image
+from imagine_deblur.psf.estimation.estimator import combine, estimate_from, summary_of
+from imagine_deblur.psf.estimation.spectrum import Summary
+from imagine_deblur.psf.estimation.table import table_scalars
+
+JOINT = "(joint)"
+"""Name of the record that uses all captures."""
+
+
+@dataclass(frozen=True)
+class DecodedCapture:
+    """A capture to be estimated.
+
+    Attributes
+    ----------
+    name : str
+        What the report calls it, normally the file's path.
+    image : (R, C, 3) or (R, C) uint8 or float32 ndarray
+    quantisation : (8, 8) array or 64 values row by row, or None
+        Its luma quantisation table, where known.
+    """
+
+    name: str
+    image: Image
+    quantisation: npt.ArrayLike | bytes | None = None
+
+
+def report_records(captures: Iterable[DecodedCapture]) -> list[dict[str, Any]]:
+    """Estimate each capture, then all together where there are several.
+
+    Parameters
+    ----------
+    captures : iterable of DecodedCapture
+        Consumed one by one, so that a generator holds one frame at a time.
+
+    Returns
+    -------
+    list of dict
+        Per capture ``{"file": name, **Estimate.to_dict()}``, or ``{"file": name, "refused":
+        reason, "message": text}``; at the end the record named ``"(joint)"`` where two captures
+        or more could be used. `succeeded` tells whether the command should exit with 0.
+    """
+    records: list[dict[str, Any]] = []
+    summaries: list[Summary] = []
+    tables = []
+    for capture in captures:
+        try:
+            summary = summary_of(capture.image)
+            table = table_scalars(capture.quantisation, known=capture.quantisation is not None)
+            estimate = estimate_from(summary, table)
+        except EstimationError as error:
+            records.append({"file": capture.name, "refused": error.reason, "message": str(error)})
+            continue
+        summaries.append(summary)
+        tables.append(table)
+        records.append({"file": capture.name, **estimate.to_dict()})
+    if len(summaries) > 1:
+        same = all((t == tables[0]).all() for t in tables)
+        table = tables[0] if same else table_scalars(None, known=False)
+        joint = estimate_from(combine(summaries), table, captures=len(summaries))
+        records.append({"file": JOINT, **joint.to_dict()})
+    return records
+
+
+def succeeded(records: Iterable[Mapping[str, Any]]) -> bool:
+    """True where at least one capture was estimated and none was refused."""
+    listed = list(records)
+    return bool(listed) and not any("refused" in record for record in listed)
+
+
+def report_lines(captures: Iterable[DecodedCapture], *, as_json: bool = False) -> list[str]:
+    """The records as text: a table, or one JSON object per line."""
+    records = report_records(captures)
+    if as_json:
+        return [json.dumps(record) for record in records]
+    width = max([len(record["file"]) for record in records], default=0)
+    lines = [
+        f"{'file':{width}}  radius px        sigma px         noise    confidence",
+    ]
+    for record in records:
+        if "refused" in record:
+            lines.append(f"{record['file']:{width}}  refused ({record['refused']})")
+            continue
+        lines.append(
+            f"{record['file']:{width}}  "
+            f"{record['disk_radius_px']:6.3f} ± {record['disk_radius_se']:5.3f}   "
+            f"{record['gaussian_sigma_px']:6.3f} ± {record['gaussian_sigma_se']:5.3f}   "
+            f"{record['noise']:.4f}   {record['confidence']:.2f}"
+        )
+    return lines
