@@ -95,8 +95,8 @@ int file_holding(const std::uint8_t* data, std::size_t size) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   ReaderOptions options;
-  options.limits.max_pixels = 1 << 18;
-  options.limits.max_memory_bytes = 4 << 20;
+  options.limits.max_pixels = 1 << 16;
+  options.limits.max_memory_bytes = 2 << 20;
   options.limits.max_metadata_bytes = 1 << 18;
   options.limits.max_scans = 40;
   Outcome strict;
