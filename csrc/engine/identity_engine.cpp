@@ -9,7 +9,7 @@ namespace imagine_deblur {
 namespace {
 
 [[noreturn]] void refuse(const std::string& what) {
-  throw Error(ErrorKind::kEngine, "identity engine: " + what);
+  throw Error(ErrorKind::kEngine, "identity engine: " + what, {.field = "identity"});
 }
 
 }  // namespace

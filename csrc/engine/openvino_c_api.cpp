@@ -11,7 +11,7 @@ namespace {
   throw Error(ErrorKind::kEngine,
               "OpenVINO's library " + path + " cannot be used: " + what +
                   "; install it with: pip install \"imagine-deblur[openvino]\"",
-              {.path = path, .field = "openvino"});
+              {.field = "openvino"});
 }
 
 std::string last_loader_error() {
