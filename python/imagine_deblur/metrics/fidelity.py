@@ -12,6 +12,8 @@ FloatArray = npt.NDArray[np.floating]
 
 PSNR_CAP_DB = 60.0
 _SSIM_TAPS = gaussian_taps(1.5, 11)
+# Rows per strip.
+_STRIP = 64
 _C1, _C2 = 0.01**2, 0.03**2  # K1, K2 of the paper, range 1
 
 
@@ -69,16 +71,30 @@ def ssim(image: FloatArray, truth: FloatArray) -> float:
 
 
 def _ssim_plane(x: FloatArray, y: FloatArray) -> float:
+    """Mean SSIM of one band, a strip of rows at a time so that the temporaries stay in cache."""
     # float32 with the mean taken out first: the variances below are differences of squares.
     offset = float(y.mean(dtype=np.float64))
-    x = np.asarray(x - offset, dtype=np.float32)
-    y = np.asarray(y - offset, dtype=np.float32)
-    mean_x, mean_y, xx, yy, xy = filter_valid(np.stack([x, y, x * x, y * y, x * y]), _SSIM_TAPS)
+    places = x.shape[0] - _SSIM_TAPS.size + 1
+    total = 0.0
+    for start in range(0, places, _STRIP):
+        stop = min(start + _STRIP, places) + _SSIM_TAPS.size - 1
+        total += _ssim_strip(x[start:stop] - offset, y[start:stop] - offset, offset)
+    return float(total / (places * (x.shape[1] - _SSIM_TAPS.size + 1)))
+
+
+def _ssim_strip(x: FloatArray, y: FloatArray, offset: float) -> float:
+    """Sum of SSIM over the places of a strip; `offset` was subtracted from its samples."""
+    planes = np.empty((5, *x.shape), dtype=np.float32)
+    planes[0], planes[1] = x, y
+    np.multiply(planes[:2], planes[:2], out=planes[2:4])
+    np.multiply(planes[0], planes[1], out=planes[4])
+    mean_x, mean_y, xx, yy, xy = filter_valid(planes, _SSIM_TAPS)
     covariance = 2.0 * (xy - mean_x * mean_y) + _C2
     variances = (xx - mean_x * mean_x) + (yy - mean_y * mean_y) + _C2
-    mean_x, mean_y = mean_x + offset, mean_y + offset
+    mean_x += offset
+    mean_y += offset
     luminance = (2.0 * mean_x * mean_y + _C1) / (mean_x * mean_x + mean_y * mean_y + _C1)
-    return float(np.mean(luminance * covariance / variances, dtype=np.float64))
+    return float(np.sum(luminance * covariance / variances, dtype=np.float64))
 
 
 def _check_pair(image: FloatArray, truth: FloatArray) -> None:

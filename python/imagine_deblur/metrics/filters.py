@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -32,22 +35,31 @@ def filter_valid(planes: FloatArray, taps: npt.NDArray[np.float64]) -> FloatArra
     (..., R - K + 1, C - K + 1) ndarray
         Of the dtype of `planes`.
     """
-    down = _along_rows(planes, taps)
-    return np.swapaxes(_along_rows(np.ascontiguousarray(np.swapaxes(down, -1, -2)), taps), -1, -2)
+    rows, columns = (length - taps.size + 1 for length in planes.shape[-2:])
+    band = _band_matrix(taps, planes.dtype)
+    down = np.empty((*planes.shape[:-2], rows, planes.shape[-1]), dtype=planes.dtype)
+    for part, count, reach in _blocks(rows, taps.size):
+        source = planes[..., part.start : part.start + reach, :]
+        np.matmul(band[:count, :reach], source, out=down[..., part, :])
+    result = np.empty((*planes.shape[:-2], rows, columns), dtype=planes.dtype)
+    for part, count, reach in _blocks(columns, taps.size):
+        source = down[..., part.start : part.start + reach]
+        np.matmul(source, band[:count, :reach].T, out=result[..., part])
+    return result
 
 
-def _along_rows(planes: FloatArray, taps: npt.NDArray[np.float64]) -> FloatArray:
-    rows = planes.shape[-2] - taps.size + 1
-    result = np.empty((*planes.shape[:-2], rows, planes.shape[-1]), dtype=planes.dtype)
-    band = np.zeros((_BLOCK, _BLOCK + taps.size - 1), dtype=planes.dtype)
+def _blocks(length: int, taps: int) -> Iterator[tuple[slice, int, int]]:
+    """Blocks of outputs: where they lie, how many they are, how many inputs they need."""
+    for start in range(0, length, _BLOCK):
+        count = min(_BLOCK, length - start)
+        yield slice(start, start + count), count, count + taps - 1
+
+
+def _band_matrix(taps: npt.NDArray[np.float64], dtype: np.dtype[Any]) -> FloatArray:
+    band = np.zeros((_BLOCK, _BLOCK + taps.size - 1), dtype=dtype)
     for i in range(_BLOCK):
         band[i, i : i + taps.size] = taps
-    for start in range(0, rows, _BLOCK):
-        count = min(_BLOCK, rows - start)
-        reach = count + taps.size - 1
-        source = planes[..., start : start + reach, :]
-        np.matmul(band[:count, :reach], source, out=result[..., start : start + count, :])
-    return result
+    return band
 
 
 def luma(image: FloatArray) -> npt.NDArray[np.float32]:
