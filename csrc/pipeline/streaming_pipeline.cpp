@@ -246,8 +246,6 @@ PipelineReport run_pipeline(FrameSource& source, FrameSink& sink, Engine& engine
   PlaneSet restored(pool, "restored ", shape.bands, sizes.finished_rows, shape, shape.type);
   Lease input = pool.lease("tile input", plan.input_bytes());
   Lease output = pool.lease("tile output", plan.output_bytes());
-  std::optional<Lease> scratch;
-  if (sizes.scratch > 0) scratch = pool.lease("scratch", sizes.scratch);
   std::optional<Lease> blend_memory;
   std::optional<RowBlender> blender;
   if (tiles.blends()) {
@@ -260,6 +258,19 @@ PipelineReport run_pipeline(FrameSource& source, FrameSink& sink, Engine& engine
     if (keep_going && !keep_going(fraction)) {
       throw Error(ErrorKind::kCancelled, "stopped before the frame was finished");
     }
+  };
+
+  // Scratch is leased for each use, so that its memory can serve the engine in between.
+  const auto with_scratch = [&](Strip& strip, const auto& work) {
+    if (sizes.scratch == 0) {
+      work();
+      return;
+    }
+    const Lease scratch = pool.lease("scratch", sizes.scratch);
+    strip.scratch = {scratch.data(), scratch.bytes()};
+    work();
+    strip.scratch = {};
+    if (options.drop_scratch) pool.advise_dropped(scratch);
   };
 
   std::vector<TileInput> inputs(options.inputs.size());
@@ -277,7 +288,6 @@ PipelineReport run_pipeline(FrameSource& source, FrameSink& sink, Engine& engine
     strip.capture = capture.windows();
     strip.linear = planes.windows();
     strip.restored = restored.windows();
-    if (scratch) strip.scratch = {scratch->data(), scratch->bytes()};
 
     {
       const Stopwatch watch(report.read_seconds);
@@ -291,8 +301,7 @@ PipelineReport run_pipeline(FrameSource& source, FrameSink& sink, Engine& engine
     go_on(static_cast<double>(done) / tiles.size());
     if (linear != nullptr) {
       const Stopwatch watch(report.linear_seconds);
-      linear->restore(strip);
-      if (scratch && options.drop_scratch) pool.advise_dropped(*scratch);
+      with_scratch(strip, [&] { linear->restore(strip); });
     }
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       const std::size_t plane = static_cast<std::size_t>(options.inputs[i]);
@@ -336,7 +345,7 @@ PipelineReport run_pipeline(FrameSource& source, FrameSink& sink, Engine& engine
     }
     if (linear != nullptr) {
       const Stopwatch watch(report.review_seconds);
-      report.replaced_blocks += linear->review(strip);
+      with_scratch(strip, [&] { report.replaced_blocks += linear->review(strip); });
     }
     const Stopwatch watch(report.write_seconds);
     sink.write(strip.finished, restored.windows());

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Frame = NDArray[np.uint8] | NDArray[np.float32]
-Plane = NDArray[np.generic]
+Plane = NDArray[Any]
 TileArray = NDArray[np.float32]
 
 def build_info() -> dict[str, str]: ...

@@ -6,6 +6,7 @@ from imagine_deblur import _core
 from imagine_deblur.errors import MemoryBudgetError
 
 _SLACK = 4 << 20  # for small allocations between here and the peak
+_INTERPRETER = 60 << 20  # Python with numpy and this package, before the first frame
 
 
 def resident_bytes() -> int:
@@ -20,8 +21,24 @@ def resident_bytes() -> int:
     return 0
 
 
+def host_bytes() -> int:
+    """Return the memory this process held before it came to us: what is above a bare interpreter.
+
+    A budget speaks of this package and its interpreter; what a larger program around it holds (a
+    notebook, a training) is not its business.
+    """
+    return max(0, resident_bytes() - _INTERPRETER)
+
+
 def plan_pool(
-    *, whole: int, least: int, max_ram: int, engine_bytes: int, scratch: int, pool_resident: int
+    *,
+    whole: int,
+    least: int,
+    max_ram: int,
+    host: int,
+    engine_bytes: int,
+    scratch: int,
+    pool_resident: int,
 ) -> int:
     """Return the bytes of the buffer pool for a frame.
 
@@ -30,7 +47,9 @@ def plan_pool(
     whole, least : int
         Bytes the pool needs for the frame in one strip, and in the shortest strips.
     max_ram : int
-        Bytes the process may take.
+        Bytes the process may take, less `host`.
+    host : int
+        What `host_bytes` returned before anything was allocated.
     engine_bytes : int
         Memory the engine needs beside the pool, while tiles run.
     scratch : int
@@ -46,9 +65,10 @@ def plan_pool(
     Raises
     ------
     MemoryBudgetError
-        Not even the shortest strips fit; `wanted` is the `max_ram` that would do.
+        Not even the shortest strips fit; `wanted` is the `max_ram` that would do, or the memory
+        cgroup's limit is too low.
     """
-    allowed = max_ram
+    allowed = max_ram + host
     limit = _core.memory_limits()["cgroup_limit_bytes"]
     if limit is not None:
         allowed = min(allowed, limit)
@@ -58,14 +78,14 @@ def plan_pool(
     room = allowed - base - engine_bytes
     if room >= least:
         return min(room, whole)
-    wanted = base + engine_bytes + least
+    wanted = base - host + engine_bytes + least
     raise MemoryBudgetError(
-        f"this frame needs {_mib(wanted)} MiB even in the shortest strips (process now "
-        f"{_mib(base)}, engine {_mib(engine_bytes)}, buffer pool {_mib(least)}); {_mib(allowed)} "
+        f"this frame needs {_mib(wanted)} MiB even in the shortest strips (interpreter "
+        f"{_mib(base - host)}, engine {_mib(engine_bytes)}, buffer pool {_mib(least)}); {_mib(allowed - host)} "
         "MiB are allowed: raise max_ram (--max-ram) or the memory cgroup's limit, or take smaller "
         "tiles",
         wanted=wanted,
-        allowed=allowed,
+        allowed=allowed - host,
     )
 
 

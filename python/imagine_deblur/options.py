@@ -92,7 +92,8 @@ class Options:
     salvage : bool
         Restore what a damaged JPEG still holds instead of raising.
     max_ram : int or str
-        Bytes the process may take, interpreter and runtime included.
+        Bytes the process may take, interpreter and runtime included; what a larger program
+        around this package held before the session began is not counted.
     max_pixels : int
         Largest frame accepted.
     temp_dir : path or None

@@ -27,7 +27,7 @@ from imagine_deblur.files import replacing
 from imagine_deblur.linear.guard import Guard
 from imagine_deblur.linear.stage import WienerStage
 from imagine_deblur.linear.wiener import WienerSpec
-from imagine_deblur.memory import plan_pool
+from imagine_deblur.memory import host_bytes, plan_pool
 from imagine_deblur.model import IDENTITY, Model, build_engine, resolve_model
 from imagine_deblur.options import Options
 from imagine_deblur.provenance import comment, xmp
@@ -78,6 +78,7 @@ class Session:
 
     def __init__(self, options: Options | None = None, **changes: Any) -> None:
         self.options = replace(options or Options(), **changes)
+        self._host_bytes = host_bytes()
         self._threads = self.options.threads or int(_core.topology()["usable_threads"])
         self._given = None if self.options.psf is None else given_blur(self.options.psf)
         self._model: Model = resolve_model(self.options.model)
@@ -150,7 +151,7 @@ class Session:
         shape = (info["rows"], info["columns"], info["bands"])
         run = self._prepare(shape, blur, float32=False)
         facts = self._facts(run, blur)
-        output_options = {
+        output_options: dict[str, Any] = {
             "quality": self.options.quality,
             "subsampling": self._subsampling(info["subsampling"]),
             "progressive": self.options.progressive,
@@ -259,6 +260,40 @@ class Session:
         )
         return result, report
 
+    def plan(self, source: str | os.PathLike[str], output: Target = None) -> dict[str, Any]:
+        """Say what `process` would do with a file, and write nothing.
+
+        Returns
+        -------
+        dict
+            Plain JSON values: the frame, the blur, the model, tiles, strips' memory.
+
+        Raises
+        ------
+        ImagineDeblurError, OSError
+            What `process` would raise before it writes.
+        """
+        path = os.fspath(source)
+        target = _target(path, output)
+        if isinstance(target, Path):
+            _check_target(path, target, overwrite=self.options.overwrite)
+        _check_readable(path)
+        blur, _ = self._blur_of_jpeg(path)
+        info = self._open(path).info
+        run = self._prepare((info["rows"], info["columns"], info["bands"]), blur, float32=False)
+        return {
+            "source": path,
+            "output": os.fspath(target) if isinstance(target, Path) else None,
+            "rows": info["rows"],
+            "columns": info["columns"],
+            "bands": info["bands"],
+            "threads": self._threads,
+            "tile": [run.engine.tile_rows, run.engine.tile_columns],
+            "pool_bytes": run.pool.capacity,
+            "warnings": list(blur.warnings),
+            **self._facts(run, blur),
+        }
+
     # ---- the blur -----------------------------------------------------------------------------
 
     def _open(self, data: str | bytes) -> _core.JpegReader:
@@ -353,6 +388,7 @@ class Session:
             whole=_core.pipeline_bytes(*shape, float32, engine, stage, options, plan.grid_rows),
             least=_core.pipeline_bytes(*shape, float32, engine, stage, options, 1),
             max_ram=self.options.ram_bytes,
+            host=self._host_bytes,
             engine_bytes=model.working_bytes(plan.tile_rows, plan.tile_columns),
             scratch=0 if stage is None else stage.scratch_bytes(*shape),
             pool_resident=0 if self._pool is None else self._pool.statistics()["resident"],
@@ -476,7 +512,9 @@ def _read_all(source: object) -> bytes:
 def _target(path: str | None, output: Target) -> Path | IO[bytes]:
     if output is None:
         if path is None:
-            raise OptionsError("output", None, "a path or a binary file when the source has no path")
+            raise OptionsError(
+                "output", None, "a path or a binary file when the source has no path"
+            )
         return Path(path).with_suffix(".restored.jpg")
     if isinstance(output, str | os.PathLike):
         return Path(output)

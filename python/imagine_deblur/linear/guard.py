@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from imagine_deblur.linear.wiener import LUMA, Complex64Array, Float32Array, SpectrumPlan
+from imagine_deblur.linear.extension import Float32Array
+from imagine_deblur.linear.wiener import LUMA, Complex64Array, SpectrumPlan
 
 if TYPE_CHECKING:
-    from imagine_deblur._core import Strip
+    from imagine_deblur._core import Plane, Strip
     from imagine_deblur.linear.wiener import TransferArray
 
 _SAMPLE_ONE = {"uint8": np.float32(255.0), "int16": np.float32(4096.0), "float32": np.float32(1.0)}
@@ -166,7 +167,7 @@ class _Planes:
         self._finished = (strip.finished[0] - start, strip.finished[1] - start)
         self._planes = (strip.planes[0] - start, strip.planes[1] - start)
 
-    def _luma(self, planes: list[NDArray[np.generic]], rows: slice, out: Float32Array) -> None:
+    def _luma(self, planes: list[Plane], rows: slice, out: Float32Array) -> None:
         one = _SAMPLE_ONE[planes[0].dtype.name]
         weights = LUMA if len(planes) == 3 else (1.0,)
         out[...] = 0
@@ -242,5 +243,5 @@ def _fade(
         weight[row + 1][:, column] * (1 - column_part)
         + weight[row + 1][:, column + 1] * column_part
     )
-    faded: Float32Array = top * (1 - row_part) + bottom * row_part
+    faded = np.asarray(top * (1 - row_part) + bottom * row_part, np.float32)
     return faded

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from imagine_deblur.linear.extension import Float32Array
 from imagine_deblur.linear.guard import Guard
 from imagine_deblur.linear.wiener import (
     Complex64Array,
-    Float32Array,
     SpectrumPlan,
     TransferArray,
     WienerBank,

@@ -81,8 +81,12 @@ def succeeded(records: Iterable[Mapping[str, Any]]) -> bool:
 
 
 def report_lines(captures: Iterable[DecodedCapture], *, as_json: bool = False) -> list[str]:
-    """The records as text: a table, or one JSON object per line."""
-    records = report_records(captures)
+    """The records of captures as text; see `render`."""
+    return render(report_records(captures), as_json=as_json)
+
+
+def render(records: list[dict[str, Any]], *, as_json: bool = False) -> list[str]:
+    """Records as text: a table, or one JSON object per line."""
     if as_json:
         return [json.dumps(record) for record in records]
     width = max([len(record["file"]) for record in records], default=0)

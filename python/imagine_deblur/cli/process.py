@@ -1,0 +1,240 @@
+"""``imagine-deblur process``: restore files, folders or standard input."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from imagine_deblur.errors import ImagineDeblurError, OptionsError
+from imagine_deblur.options import ENGINES, PRECISIONS, SCHEDULINGS, SUBSAMPLINGS, Options
+from imagine_deblur.report import Report
+from imagine_deblur.session import Session
+
+_SUFFIXES = {".jpg", ".jpeg", ".jpe"}
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "process",
+        help="restore JPEG captures",
+        description="Restore JPEG captures. Outputs are complete or not there; sources are never "
+        "touched. On a terminal a progress bar is shown, otherwise one JSON line a file.",
+    )
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        metavar="FILE|DIR|-",
+        help="captures, folders of captures, or - for standard input",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="a file for one capture, else a folder; - for standard output; default: beside the "
+        "capture as NAME.restored.jpg",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON report a file")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be done and write nothing"
+    )
+    add_options(parser)
+    parser.set_defaults(run=run)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that fill `Options`."""
+    default = Options()
+    blur = parser.add_argument_group("blur and model")
+    blur.add_argument(
+        "--psf",
+        metavar="PSF",
+        default=default.psf,
+        help="PSF record (JSON), or disk:R, disk:R,SIGMA, gauss:SIGMA in px; default: estimated "
+        "from the capture",
+    )
+    blur.add_argument(
+        "--model",
+        default=default.model,
+        help="auto, fast, best, wiener, identity, or an ONNX file (default: auto)",
+    )
+    blur.add_argument("--engine", choices=ENGINES, default=default.engine)
+    blur.add_argument("--precision", choices=PRECISIONS, default=default.precision)
+    blur.add_argument(
+        "--nsr",
+        type=float,
+        default=default.nsr,
+        help="noise-to-signal ratio of the wiener model at Nyquist",
+    )
+    blur.add_argument(
+        "--no-guard", dest="guard", action="store_false", help="skip the reblur check"
+    )
+    blur.add_argument(
+        "--without-information",
+        choices=("passthrough", "error"),
+        default=default.without_information,
+        help="when the blur cannot be estimated (default: passthrough)",
+    )
+    blur.add_argument(
+        "--deadline",
+        type=float,
+        metavar="SECONDS",
+        default=default.deadline,
+        help="seconds a frame may take",
+    )
+    out = parser.add_argument_group("output")
+    out.add_argument("--quality", type=int, default=default.quality, help="JPEG quality, 1-100")
+    out.add_argument("--subsampling", choices=SUBSAMPLINGS, default=default.subsampling)
+    out.add_argument("--progressive", action="store_true")
+    out.add_argument("--overwrite", action="store_true", help="replace existing outputs")
+    out.add_argument("--salvage", action="store_true", help="restore what a damaged file holds")
+    limits = parser.add_argument_group("limits")
+    limits.add_argument("--max-ram", default=default.max_ram, help="such as 300MB (the default)")
+    limits.add_argument("--max-pixels", type=int, default=default.max_pixels)
+    limits.add_argument("--temp-dir", metavar="DIR", default=default.temp_dir)
+    limits.add_argument("--cache-dir", metavar="DIR", default=default.cache_dir)
+    limits.add_argument(
+        "--cores",
+        dest="threads",
+        type=int,
+        metavar="N",
+        default=default.threads,
+        help="threads to compute with; default: the cores this process may use",
+    )
+    limits.add_argument("--pin", action="store_true", help="pin worker threads to cores")
+    limits.add_argument("--nice", type=int, default=default.nice, help="0 to 19")
+    limits.add_argument("--scheduling", choices=SCHEDULINGS, default=default.scheduling)
+    limits.add_argument("--tile", type=int, default=default.tile, help="longest tile side, px")
+    limits.add_argument("--overlap", type=int, default=default.overlap, help="blend margin, px")
+
+
+def options_from(parsed: argparse.Namespace) -> Options:
+    """Return the options the flags ask for."""
+    from dataclasses import fields
+
+    return Options(**{f.name: getattr(parsed, f.name) for f in fields(Options)})
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Restore every source; see the package for the exit codes."""
+    from imagine_deblur.cli.main import exit_code
+
+    options = options_from(parsed)
+    if parsed.sources == ["-"]:
+        return _pipe(parsed, options)
+    jobs = _jobs(parsed.sources, parsed.output)
+    _be_polite(options)
+    first_failure = 0
+    with Session(options) as session:
+        for source, target in jobs:
+            try:
+                if parsed.dry_run:
+                    print(json.dumps(session.plan(source, target)))
+                else:
+                    _show(parsed, _one(session, source, target, bar=_bar_wanted(parsed)))
+            except (ImagineDeblurError, OSError) as error:
+                print(f"imagine-deblur: {source}: {error}", file=sys.stderr)
+                first_failure = first_failure or exit_code(error)
+    return first_failure
+
+
+def _be_polite(options: Options) -> None:
+    """The calling thread computes too, and this process is ours: lower it as asked."""
+    if options.nice or options.scheduling != "normal":
+        from imagine_deblur import _core
+
+        _core.make_this_thread_polite(options.nice, options.scheduling)
+
+
+def _pipe(parsed: argparse.Namespace, options: Options) -> int:
+    if parsed.dry_run:
+        raise OptionsError("--dry-run", "-", "files and folders")
+    data = sys.stdin.buffer.read()
+    with Session(options) as session:
+        if parsed.output in (None, "-"):
+            restored = io.BytesIO()
+            report = session.process(data, restored)
+            sys.stdout.buffer.write(restored.getvalue())
+            print(json.dumps(report.as_dict()), file=sys.stderr)
+        else:
+            _show(parsed, session.process(data, parsed.output))
+    return 0
+
+
+def _jobs(sources: list[str], output: str | None) -> list[tuple[str, Path | None]]:
+    """Return pairs of source and target; None leaves the target to the session."""
+    files: list[str] = []
+    folders = False
+    for source in sources:
+        if source == "-":
+            raise OptionsError("source", "-", "standard input alone, without other files")
+        if os.path.isdir(source):
+            folders = True
+            found = sorted(
+                entry.path
+                for entry in os.scandir(source)
+                if entry.is_file()
+                and Path(entry.name).suffix.lower() in _SUFFIXES
+                and ".restored." not in entry.name
+            )
+            if not found:
+                raise FileNotFoundError(f"{source}: no .jpg files in this folder")
+            files += found
+        else:
+            files.append(source)
+    if output is None:
+        return [(name, None) for name in files]
+    if output == "-":
+        raise OptionsError("--output", "-", "standard output only for standard input")
+    target = Path(output)
+    if len(files) == 1 and not folders and not target.is_dir():
+        return [(files[0], target)]
+    target.mkdir(parents=True, exist_ok=True)
+    names = [Path(name).name for name in files]
+    if len(set(names)) != len(names):
+        raise OptionsError("--output", output, "folders whose files have different names")
+    return [(name, target / Path(name).name) for name in files]
+
+
+def _bar_wanted(parsed: argparse.Namespace) -> bool:
+    return not parsed.json and sys.stderr.isatty()
+
+
+def _one(session: Session, source: str, target: Path | None, *, bar: bool) -> Report:
+    if not bar:
+        return session.process(source, target)
+    started = time.monotonic()
+
+    def progress(fraction: float) -> None:
+        filled = round(24 * fraction)
+        seconds = time.monotonic() - started
+        line = f"\r{Path(source).name}  [{'#' * filled}{'.' * (24 - filled)}] {seconds:5.1f} s"
+        print(line, end="", file=sys.stderr, flush=True)
+
+    try:
+        return session.process(source, target, progress=progress)
+    finally:
+        print(file=sys.stderr)
+
+
+def _show(parsed: argparse.Namespace, report: Report) -> None:
+    if parsed.json or not sys.stdout.isatty():
+        print(json.dumps(report.as_dict()), flush=True)
+        return
+    what = f"{report.model} on {report.engine}" if report.restored else "passed through"
+    blur = ", ".join(
+        f"{c['kind']} {next(v for k, v in c.items() if k != 'kind')}"
+        for c in (report.psf or {}).get("components", ())
+    )
+    print(
+        f"{report.output}: {what}, {blur or 'no PSF'}, {report.seconds['total']:.2f} s, "
+        f"{report.peak_bytes / 1e6:.0f} MB peak"
+    )
+    for warning in report.warnings:
+        print(f"  warning: {warning}", file=sys.stderr)

@@ -1,0 +1,136 @@
+"""``imagine-deblur psf``: estimate, calibrate and show point-spread functions."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser("psf", help="estimate, calibrate or show the blur")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    estimate = actions.add_parser(
+        "estimate",
+        help="the blur of captures, from themselves",
+        description="Estimate the blur of each capture, and of all together as captures of one "
+        "instrument. Exit code 6 when one was refused.",
+    )
+    estimate.add_argument("files", nargs="+", metavar="FILE")
+    estimate.add_argument("--json", action="store_true", help="one JSON object a line")
+    estimate.add_argument("-o", "--output", metavar="RECORD", help="save the joint estimate")
+    estimate.set_defaults(run=run_estimate)
+
+    calibrate = actions.add_parser(
+        "calibrate", help="the blur of captures, against a sharp reference"
+    )
+    calibrate.add_argument("files", nargs="+", metavar="CAPTURE")
+    calibrate.add_argument(
+        "--reference",
+        required=True,
+        metavar="SCENE",
+        help="a Sentinel-2 SAFE folder, TCI JP2, GeoTIFF, or plain RGB image",
+    )
+    calibrate.add_argument("-o", "--output", required=True, metavar="RECORD")
+    calibrate.add_argument("--json", action="store_true")
+    calibrate.set_defaults(run=run_calibrate)
+
+    show = actions.add_parser("show", help="figures and plots of a PSF record")
+    show.add_argument("record", help="a PSF record, or disk:R, disk:R,SIGMA, gauss:SIGMA")
+    show.add_argument("--json", action="store_true")
+    show.add_argument("-o", "--output", metavar="PLOT.png", help="write the plots")
+    show.add_argument("--before", metavar="CAPTURE", help="also plot this capture's spectrum")
+    show.add_argument("--after", metavar="RESTORED", help="and its restoration's")
+    show.add_argument("--reference", metavar="SCENE", help="and a sharp reference's")
+    show.set_defaults(run=run_show)
+
+
+def _decoded(files: list[str]) -> Iterator[Any]:
+    from imagine_deblur import _core
+    from imagine_deblur.psf.estimation.report import DecodedCapture
+
+    for name in files:
+        reader = _core.JpegReader(name)
+        tables = reader.info["quantisation"]
+        image = reader.read_rows(reader.info["rows"])
+        yield DecodedCapture(name, image, tables[0] if tables else None)
+
+
+def run_estimate(parsed: argparse.Namespace) -> int:
+    """Print the estimates; see `imagine_deblur.psf.estimation.report`."""
+    from imagine_deblur.psf.estimation.report import render, report_records, succeeded
+
+    records = report_records(_decoded(parsed.files))
+    for line in render(records, as_json=parsed.json):
+        print(line)
+    if parsed.output:
+        _save(records, parsed)
+    if succeeded(records):
+        return 0
+    for record in records:
+        if "refused" in record:
+            print(f"imagine-deblur: {record['file']}: {record['message']}", file=sys.stderr)
+    return 6
+
+
+def _save(records: list[dict[str, Any]], parsed: argparse.Namespace) -> None:
+    from imagine_deblur.errors import EstimationError
+    from imagine_deblur.psf.components import Disk, Gaussian
+    from imagine_deblur.psf.models import PSF
+    from imagine_deblur.psf.record import save_record
+
+    usable = [record for record in records if "refused" not in record]
+    if not usable:
+        raise EstimationError("no capture could be used; nothing was saved", reason="flat")
+    best = usable[-1]  # the joint estimate where there are several
+    parts: list[Disk | Gaussian] = []
+    if best["disk_radius_px"] > 0:
+        parts.append(Disk(best["disk_radius_px"]))
+    if best["gaussian_sigma_px"] > 0:
+        parts.append(Gaussian(best["gaussian_sigma_px"]))
+    provenance = {"method": "blind", "captures": parsed.files, "confidence": best["confidence"]}
+    save_record(parsed.output, PSF(tuple(parts)), provenance=provenance)
+
+
+def run_calibrate(parsed: argparse.Namespace) -> int:
+    """Calibrate and save the record."""
+    from imagine_deblur.calibration import calibrate_files
+
+    result = calibrate_files(parsed.files, parsed.reference, parsed.output)
+    print(json.dumps(result.to_dict()) if parsed.json else result.summary())
+    return 0
+
+
+def run_show(parsed: argparse.Namespace) -> int:
+    """Print the record's figures and write its plots."""
+    from imagine_deblur.blur import given_blur
+
+    psf = given_blur(parsed.record).psf
+    assert psf is not None
+    figures = {
+        "id": psf.id,
+        **psf.to_dict(),
+        "mtf50_cycles_per_px": psf.mtf50(),
+        "mtf_at_nyquist": psf.mtf_nyquist(),
+        "encircled_energy": {str(r): psf.encircled_energy(r) for r in (1, 2, 4, 8)},
+    }
+    if parsed.json:
+        print(json.dumps(figures))
+    else:
+        for key, value in figures.items():
+            print(f"{key:20} {value if isinstance(value, str) else json.dumps(value)}")
+    if parsed.output:
+        from imagine_deblur.psf.plots import plot_record
+
+        plot_record(
+            parsed.record,
+            parsed.output,
+            before=parsed.before,
+            after=parsed.after,
+            reference=parsed.reference,
+        )
+    return 0
