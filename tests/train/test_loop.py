@@ -104,7 +104,13 @@ def test_loss_falls_and_bf16_follows_f32(tiny_config: TrainConfig) -> None:
     ends = {}
     for precision in ("f32", "bf16"):
         optim = OptimConfig(
-            batch=2, steps=150, learning_rate=1e-2, warmup=1, margin=4, precision=precision
+            batch=2,
+            steps=150,
+            learning_rate=1e-2,
+            warmup=1,
+            margin=4,
+            precision=precision,
+            logarithmic=False,
         )
         config = dataclasses.replace(
             tiny_config,

@@ -73,9 +73,10 @@ class OptimConfig:
     warmup: int = 200
     decay_fraction: float = 0.5
     weight_decay: float = 0.0
-    clip_norm: float = 0.5
+    clip_norm: float = 5.0
     ema: float = 0.999
     spectral_weight: float = 0.05
+    logarithmic: bool = True
     margin: int = 8
     precision: str = "bf16"
 
@@ -172,7 +173,7 @@ def load_config(config: str | os.PathLike[str]) -> TrainConfig:
     """Read a TOML file, or the shipped configuration of that name (``"fast"``, ``"best"``)."""
     path = Path(config)
     shipped = Path(__file__).with_name("configs") / f"{config}.toml"
-    if not path.exists() and shipped.exists():
+    if not path.is_file() and shipped.exists():
         path = shipped
     with path.open("rb") as stream:
         return from_dict(tomllib.load(stream))

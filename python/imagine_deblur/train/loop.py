@@ -103,7 +103,11 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=optim.precision == "bf16"):
             restored = self.network(x.contiguous(memory_format=torch.channels_last))
         loss = restoration_loss(
-            restored.float(), truth, margin=optim.margin, spectral_weight=optim.spectral_weight
+            restored.float(),
+            truth,
+            margin=optim.margin,
+            spectral_weight=optim.spectral_weight,
+            logarithmic=optim.logarithmic,
         )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -1,4 +1,4 @@
-"""Losses on restored images; all take (N, 3, H, W) float32 and give one number."""
+"""Losses on restored images; all take (N, 3, H, W) float32."""
 
 from __future__ import annotations
 
@@ -6,26 +6,35 @@ import torch
 
 
 def charbonnier(restored: torch.Tensor, sharp: torch.Tensor, epsilon: float = 1e-3) -> torch.Tensor:
-    """Mean of sqrt(d^2 + epsilon^2): a smooth L1 (Charbonnier et al. 1994)."""
-    return torch.sqrt((restored - sharp).square() + epsilon * epsilon).mean()
+    """Mean of sqrt(d^2 + epsilon^2) per sample: a smooth L1 (Charbonnier et al. 1994); (N,)."""
+    distance = torch.sqrt((restored - sharp).square() + epsilon * epsilon)
+    return distance.mean(dim=(1, 2, 3))
 
 
 def spectral(restored: torch.Tensor, sharp: torch.Tensor) -> torch.Tensor:
-    """Mean magnitude of the difference of the orthonormal spectra (Cho et al. 2021, equation 5).
+    """Mean magnitude of the difference of the orthonormal spectra per sample; (N,).
 
-    Weighs a missing frequency by its amplitude, wherever in the crop it sits.
+    Weighs a missing frequency by its amplitude, wherever in the crop it sits (Cho et al. 2021,
+    equation 5).
     """
     difference = torch.fft.rfft2(restored - sharp, norm="ortho")
-    return torch.sqrt(difference.real.square() + difference.imag.square() + 1e-8).mean()
+    magnitude = torch.sqrt(difference.real.square() + difference.imag.square() + 1e-8)
+    return magnitude.mean(dim=(1, 2, 3))
 
 
 def restoration_loss(
-    restored: torch.Tensor, sharp: torch.Tensor, *, margin: int, spectral_weight: float
+    restored: torch.Tensor,
+    sharp: torch.Tensor,
+    *,
+    margin: int,
+    spectral_weight: float,
+    logarithmic: bool = False,
 ) -> torch.Tensor:
-    """Charbonnier plus `spectral_weight` times the spectral loss, without the outer `margin`
-    pixels.
+    """Charbonnier plus `spectral_weight` times the spectral loss, without the outer `margin` px.
 
     The margin keeps what the zero padding of the convolutions touches most out of the loss.
+    `logarithmic` averages the logarithm of the samples' losses instead of the losses: like PSNR, it
+    then counts an improvement by a tenth the same on an easy sample as on a hard one.
     """
     if margin:
         inner = (..., slice(margin, -margin), slice(margin, -margin))
@@ -33,4 +42,4 @@ def restoration_loss(
     loss = charbonnier(restored, sharp)
     if spectral_weight:
         loss = loss + spectral_weight * spectral(restored, sharp)
-    return loss
+    return torch.log(loss).mean() if logarithmic else loss.mean()

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from imagine_deblur.linear.wiener import WienerSpec
 from imagine_deblur.train.config import TrainConfig
 from imagine_deblur.train.planes import make_group, plane_names
+from imagine_deblur.train.recipe import RECIPE_VERSION
 from imagine_deblur.train.scenes import Scenes
 
 Float32Array = NDArray[np.float32]
@@ -58,7 +59,7 @@ class _Ring:
 def _fingerprint(config: TrainConfig, training_checksum: str) -> str:
     values = config.to_dict()
     kept = {key: values[key] for key in ("seed", "planes", "data")}
-    text = json.dumps([kept, training_checksum], sort_keys=True)
+    text = json.dumps([kept, training_checksum, RECIPE_VERSION], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
