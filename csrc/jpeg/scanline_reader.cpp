@@ -342,7 +342,8 @@ std::int64_t ScanlineReader::Impl::broken_scanline() const noexcept {
   }
   const std::int64_t row =
       static_cast<std::int64_t>(decoder.input_iMCU_row) * decoder.max_v_samp_factor * DCTSIZE;
-  return std::min<std::int64_t>(row, static_cast<std::int64_t>(decoder.image_height) - 1);
+  // Not decoder.image_height: a second frame header overwrites it before it is refused.
+  return std::min<std::int64_t>(row, info.rows - 1);
 }
 
 void ScanlineReader::Impl::note_damage() noexcept {
@@ -540,7 +541,7 @@ void ScanlineReader::Impl::describe_header() {
   const QualityEstimate quality = estimate_quality(info.quantisation, info.colour);
   info.estimated_quality = quality.quality;
   info.quality_exact = quality.exact;
-  if (info.jfif) {
+  if (info.jfif && decoder.density_unit <= 2) {  // others have no meaning to pass on
     metadata.density = {decoder.density_unit, decoder.X_density, decoder.Y_density};
   }
   std::erase_if(metadata.segments, is_multi_picture);

@@ -120,6 +120,8 @@ def lies(file: bytes) -> Iterator[tuple[str, bytes]]:
                 yield f"bits-{precision}", changed
             for kind in (0xC0, 0xC2, 0xC3, 0xC5, 0xC9, 0xCA):
                 yield f"frame-{kind:02x}", file[: at + 1] + bytes([kind]) + file[at + 2 :]
+            second = file[at : at + 5] + b"\x00\x09\x00\x09" + file[at + 9 : end]
+            yield "frame-twice", file[:-2] + second + EOI
         elif code in (0xC4, 0xDB, 0xDD):
             for filler in (0x00, 0xFF):
                 body = bytes([filler]) * (end - at - 5)

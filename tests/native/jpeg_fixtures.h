@@ -24,6 +24,7 @@ struct Recipe {
   int quality = 90;
   bool progressive = false;
   bool optimise = false;
+  bool arithmetic = false;           // where the library can
   int restart_rows = 0;
   bool adobe_marker = true;          // for CMYK and YCCK
   std::vector<jpeg_scan_info> scans;  // empty: the library's choice
@@ -93,6 +94,7 @@ inline Bytes encode(const Recipe& recipe, const Bytes& samples) {
     e.comp_info[i].h_samp_factor = full ? recipe.horizontal : 1;
     e.comp_info[i].v_samp_factor = full ? recipe.vertical : 1;
   }
+  e.arith_code = recipe.arithmetic ? TRUE : FALSE;
   e.optimize_coding = recipe.optimise ? TRUE : FALSE;
   e.restart_in_rows = recipe.restart_rows;
   e.density_unit = static_cast<UINT8>(recipe.density_unit);

@@ -13,6 +13,13 @@
 #include <utility>
 #include <vector>
 
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if __GLIBC_PREREQ(2, 33)
+#include <malloc.h>
+#define COUNTS_ALLOCATIONS
+#endif
+#endif
+
 #include "base/error.h"
 #include "check.h"
 #include "jpeg/codec.h"
@@ -172,6 +179,73 @@ void non_interleaved_scans_are_read() {
   CHECK(decoded.samples == jpeg_fixtures::decode(file));
 }
 
+void arithmetic_coding_is_read_or_refused() {
+#ifdef C_ARITH_CODING_SUPPORTED
+  for (const bool progressive : {false, true}) {
+    Recipe recipe;
+    recipe.arithmetic = true;
+    recipe.progressive = progressive;
+    const Bytes file = jpeg_fixtures::make(recipe);
+#ifdef D_ARITH_CODING_SUPPORTED
+    const DecodedJpeg decoded = decode(file);
+    CHECK(decoded.info.arithmetic);
+    CHECK(decoded.samples == jpeg_fixtures::decode(file));
+#else
+    CHECK(error_of(file).kind() == ErrorKind::kInputImage);
+#endif
+  }
+#endif
+}
+
+// What the header promises about libjpeg's memory, against what the allocator hands out.
+void memory_stays_below_the_estimate() {
+#ifdef COUNTS_ALLOCATIONS
+  const auto in_use = [] {
+    const struct mallinfo2 counts = ::mallinfo2();
+    return static_cast<std::int64_t>(counts.uordblks + counts.hblkhd);
+  };
+  constexpr std::int64_t kOwnBuffer = 64 << 10;
+  constexpr std::int64_t kOwnState = 16 << 10;  // reader, metadata, tables
+  for (const auto& [rows, columns] : {std::pair{17, 33}, {700, 1100}, {16, 6000}}) {
+    for (const auto& [horizontal, vertical] : {std::pair{1, 1}, {2, 1}, {2, 2}, {1, 2}}) {
+      for (const J_COLOR_SPACE stored : {JCS_GRAYSCALE, JCS_YCbCr, JCS_YCCK}) {
+        for (const bool progressive : {false, true}) {
+          Recipe recipe;
+          recipe.rows = rows;
+          recipe.columns = columns;
+          recipe.stored = stored;
+          recipe.horizontal = horizontal;
+          recipe.vertical = vertical;
+          recipe.progressive = progressive;
+          const Bytes file = jpeg_fixtures::make(recipe);
+          const int bands = stored == JCS_GRAYSCALE ? 1 : 3;
+          Bytes row(static_cast<std::size_t>(columns * bands));
+          std::int64_t before = in_use();
+          ScanlineReader reader = ScanlineReader::from_memory(file.data(), file.size());
+          reader.read_rows(rows / 2, row.data(), 0);
+          CHECK(in_use() - before <= reader.info().decoder_bytes + 4 * columns + kOwnState);
+          if (stored == JCS_YCCK || vertical > horizontal) {
+            continue;  // not written
+          }
+          Bytes out;
+          out.reserve(file.size() + (1 << 20));
+          WriterOptions options;
+          options.progressive = progressive;
+          options.subsampling = horizontal == 1 ? Subsampling::k444
+                                : vertical == 1 ? Subsampling::k422
+                                                : Subsampling::k420;
+          before = in_use();
+          ScanlineWriter writer = ScanlineWriter::to_memory(out, rows, columns, bands, options);
+          writer.write_rows(rows, row.data(), 0);
+          CHECK(in_use() - before <= writer.encoder_bytes() + kOwnBuffer + kOwnState);
+          CHECK(in_use() - before > 0);
+        }
+      }
+    }
+  }
+#endif
+}
+
 void inks_become_light() {
   // Adobe's way: 255 is no ink. Half cyan, no magenta, full yellow, no black.
   Recipe recipe;
@@ -324,6 +398,10 @@ void some_segments_are_left_out() {
   const DecodedJpeg decoded = decode(jpeg_fixtures::make(recipe));
   CHECK(decoded.metadata.segments.size() == 1);
   CHECK(decoded.metadata.segments[0].payload.size() == 4);
+
+  // A density in a unit that JFIF does not know could not be written again.
+  recipe.density_unit = 9;
+  CHECK(decode(jpeg_fixtures::make(recipe)).metadata.density == Density{});
 
   // A profile for inks does not describe the RGB that comes out; a profile for RGB would stay.
   Bytes profile{'I', 'C', 'C', '_', 'P', 'R', 'O', 'F', 'I', 'L', 'E', 0, 1, 1};
@@ -608,6 +686,34 @@ void a_broken_later_scan_is_salvaged() {
   CHECK(rescued == jpeg_fixtures::decode(first_scans));
 }
 
+// Found by fuzzing: libjpeg takes the size of a second frame header before it refuses it.
+void a_second_frame_header_changes_nothing() {
+  Recipe recipe;
+  recipe.rows = 60;
+  recipe.progressive = true;
+  Bytes file = jpeg_fixtures::make(recipe);
+  Bytes other = jpeg_fixtures::with_size(file, 9, 9, true);
+  const std::size_t frame = jpeg_fixtures::find_marker(other, 0xC2);
+  const auto from = other.begin() + static_cast<std::ptrdiff_t>(frame);
+  const std::size_t scan = jpeg_fixtures::find_marker(file, 0xDA, 2);
+  file.insert(file.begin() + static_cast<std::ptrdiff_t>(scan), from, from + 19);
+  const Error error = error_of(file);
+  CHECK(error.kind() == ErrorKind::kTruncatedJpeg && error.context().scanline == 0);
+  ReaderOptions salvage;
+  salvage.salvage = true;
+  const DecodedJpeg rescued = decode(file, salvage);
+  CHECK(rescued.info.rows == 60 && rescued.salvage.salvaged);
+  // After the last scanline of a baseline file the same header is only noise behind the picture.
+  recipe.progressive = false;
+  file = jpeg_fixtures::make(recipe);
+  other = jpeg_fixtures::with_size(file, 9, 9, false);
+  const auto baseline = other.begin() +
+                        static_cast<std::ptrdiff_t>(jpeg_fixtures::find_marker(other, 0xC0));
+  file.insert(file.end() - 2, baseline, baseline + 19);
+  CHECK(error_of(file).context().scanline == 59);
+  CHECK(decode(file, salvage).salvage.first_bad_scanline == 59);
+}
+
 void what_is_not_a_jpeg_is_named() {
   const auto message = [](const std::string& text) {
     const Error error = error_of(Bytes(text.begin(), text.end()));
@@ -763,6 +869,8 @@ int main() {
   const int before = open_descriptors();
   every_kind_of_file_is_read_like_libjpeg_reads_it();
   non_interleaved_scans_are_read();
+  arithmetic_coding_is_read_or_refused();
+  memory_stays_below_the_estimate();
   inks_become_light();
   quality_and_tables_are_found();
   files_and_pipes_read_like_memory();
@@ -777,6 +885,7 @@ int main() {
   every_shorter_file_is_an_error();
   a_reader_stays_in_its_error();
   a_broken_later_scan_is_salvaged();
+  a_second_frame_header_changes_nothing();
   what_is_not_a_jpeg_is_named();
   limits_come_before_memory();
   scan_bombs_end_early();
