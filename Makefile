@@ -1,0 +1,89 @@
+# One target a job; each sets up what it needs, so `make demo` and `make test` work on a fresh machine.
+#   demo     install and restore a synthetic scene (and a real capture where the data is present)
+#   test     the Python tests        native   the C++ tests
+#   lint     ruff                    types    mypy
+#   asan     native tests with address and undefined-behaviour sanitizers
+#   tsan     native tests with the thread sanitizer
+#   bench    latency gates and benchmarks
+#   wheel    a wheel for this machine in dist/
+#   all      lint, types, native, test
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Where test images are; tests that need them skip where the folder is absent.
+export IMAGINE_DEBLUR_DATA ?= $(abspath ../shared/data)
+BUILD_TOOLS := "scikit-build-core>=0.10" "pybind11>=2.13" "cmake>=3.25" ninja
+PACKAGES := g++ libjpeg-dev $(if $(findstring python3,$(PYTHON)),python3-venv)
+
+.PHONY: all demo test lint format types native asan tsan bench wheel clean
+all: lint types native test
+
+# A C++20 compiler and libjpeg-turbo's headers: installed where we may, named where we may not.
+build/.system:
+	@mkdir -p build
+	@if ! (command -v g++ && echo '#include <cstdio>\n#include <jpeglib.h>' | g++ -x c++ -E -) >/dev/null 2>&1 \
+	    || ! $(PYTHON) -m venv --help >/dev/null 2>&1; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(PACKAGES); \
+	  else echo "install these first: $(PACKAGES)"; exit 1; fi; \
+	fi
+	@touch $@
+
+$(BIN)/python: build/.system
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+build/.tools: $(BIN)/python
+	$(BIN)/pip install -q $(BUILD_TOOLS)
+	@touch $@
+
+# The package itself, rebuilt when native sources or metadata change.
+build/.installed: build/.tools pyproject.toml $(shell find CMakeLists.txt csrc -type f)
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pip install -q --no-build-isolation -e .
+	@touch $@
+
+build/.dev: build/.installed
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pip install -q --no-build-isolation -e ".[dev,geo]"
+	@touch $@
+
+demo: build/.installed
+	$(BIN)/imagine-deblur demo -o demo
+	@capture=$$(ls "$$IMAGINE_DEBLUR_DATA"/captures/payload/*.jpg 2>/dev/null | head -n 1); \
+	if [ -n "$$capture" ]; then \
+	  $(BIN)/imagine-deblur process "$$capture" -o "demo/$$(basename "$$capture")" --overwrite >demo/report.json \
+	  && echo "a real capture  $$capture -> demo/$$(basename "$$capture"), report in demo/report.json"; \
+	fi
+
+test: build/.dev
+	$(BIN)/python -m pytest
+
+lint: build/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+format: build/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+types: build/.dev
+	$(BIN)/mypy
+
+native: build/.tools
+	$(BIN)/cmake --preset release -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja
+	$(BIN)/cmake --build --preset release
+	$(BIN)/ctest --preset release
+
+asan tsan: build/.tools
+	$(BIN)/cmake --preset $@ -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja
+	$(BIN)/cmake --build --preset $@
+	$(BIN)/ctest --preset $@
+
+bench: build/.dev
+	$(BIN)/python -m pytest --benchmark-only -p no:cacheprovider tests bench
+
+wheel: build/.tools
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pip wheel -q --no-build-isolation --no-deps -w dist .
+
+clean:
+	rm -rf build dist demo $(VENV)
