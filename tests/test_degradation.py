@@ -10,10 +10,8 @@ from imagine_deblur.degradation import (
     add_noise,
     blur,
     degrade,
-    fast_length,
     jpeg_roundtrip,
     quantise,
-    reflect_index,
     spin,
 )
 from imagine_deblur.errors import InputImageError, OptionsError
@@ -72,15 +70,19 @@ def test_linear_light_differs_and_round_trips() -> None:
     assert np.abs(blur(edge, psf, light="linear") - blur(edge, psf)).max() > 0.03
 
 
-@pytest.mark.parametrize(("length", "before", "after"), [(1, 3, 2), (2, 5, 5), (5, 12, 9)])
-def test_reflection_is_numpys(length: int, before: int, after: int) -> None:
-    axis = np.arange(length)
-    expected = np.pad(axis, (before, after), mode="reflect" if length > 1 else "edge")
-    np.testing.assert_array_equal(axis[reflect_index(length, before, after)], expected)
-
-
-def test_fast_lengths() -> None:
-    assert [fast_length(n) for n in (1, 2, 7, 11, 433, 2049)] == [2, 2, 8, 12, 450, 2160]
+@pytest.mark.parametrize("shape", [(1, 9), (2, 30), (7, 5)])
+def test_borders_are_numpys_reflection(shape: tuple[int, int]) -> None:
+    # A margin longer than the image: the reflection repeats.
+    scene = np.random.default_rng(0).random(shape).astype(np.float32)
+    psf = PSF((Gaussian(1.5),))
+    wide = scene
+    for axis, length in enumerate(shape):
+        pad = [(0, 0), (0, 0)]
+        pad[axis] = (24, 24)
+        wide = np.pad(wide, pad, mode="reflect" if length > 1 else "edge")
+    rows, columns = shape
+    expected = blur(wide, psf)[24 : 24 + rows, 24 : 24 + columns]
+    np.testing.assert_allclose(blur(scene, psf), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("model", ["shot+read", "awgn"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +91,20 @@ def test_imagine_scales_contrast_and_crops_the_centre() -> None:
     )
     np.testing.assert_allclose(case.sharp.mean(axis=(0, 1)), centre.mean(axis=(0, 1)), atol=1e-5)
     assert scale_contrast(scene, 1.0) == pytest.approx(scene, abs=1e-6)
+
+
+def test_importing_needs_numpy_alone() -> None:
+    modules = [
+        "protocols",
+        "metrics.fidelity",
+        "metrics.noreference",
+        "metrics.water",
+        "psf.record",
+    ]
+    code = "import sys\n" + "".join(f"import imagine_deblur.{name}\n" for name in modules)
+    code += "print([m for m in ('PIL', 'scipy', 'torch', 'skimage', 'cv2') if m in sys.modules])"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "[]"
 
 
 def test_scenes_are_sorted_aerial_first(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -38,8 +40,29 @@ def test_otf_is_one_at_zero_frequency_and_a_half_plane(psf: PSF, rows: int, colu
 
 @pytest.mark.parametrize("psf", ONE_OF_EACH)
 def test_half_plane_equals_the_outer_grid(psf: PSF) -> None:
-    grid = psf.transfer(np.fft.fftfreq(31), np.fft.rfftfreq(20))
-    np.testing.assert_allclose(psf.half_plane(31, 20), grid, atol=1e-12)
+    for rows, columns in ((31, 20), (1, 1), (2, 5), (700, 301)):  # the last takes several blocks
+        grid = psf.transfer(np.fft.fftfreq(rows), np.fft.rfftfreq(columns))
+        np.testing.assert_allclose(psf.half_plane(rows, columns), grid, atol=1e-6)
+
+
+def test_the_half_plane_is_real_for_symmetric_kernels() -> None:
+    rng = np.random.default_rng(0)
+    box = PSF.sampled(np.full((3, 3), 1 / 9))
+    for psf in (PSF.defocus(3.0), PSF((Motion(5.0, 20.0),)), box):
+        assert psf.half_plane(8, 8).dtype == np.float32
+    skew = PSF.sampled(random_walk_kernel(9, rng))
+    assert not skew.symmetric
+    assert skew.half_plane(8, 8).dtype == np.complex64
+
+
+def test_the_half_plane_takes_little_more_than_itself() -> None:
+    psf = PSF.defocus(6.0)
+    psf.half_plane(8, 8)  # the table of the disk's transform is made once
+    tracemalloc.start()
+    result = psf.half_plane(1536, 2048)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < result.nbytes + (10 << 20)
 
 
 @pytest.mark.parametrize("psf", ONE_OF_EACH)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from imagine_deblur.errors import InputImageError, OptionsError
 from imagine_deblur.light import to_encoded, to_linear
+from imagine_deblur.linear.extension import fast_length, reflect_index
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.psf.shake import random_walk_kernel
 from imagine_deblur.psf.spin import spin
@@ -39,33 +40,6 @@ Light = Literal["encoded", "linear"]
 Subsampling = Literal["4:4:4", "4:2:2", "4:2:0"]
 
 
-def reflect_index(length: int, before: int, after: int) -> npt.NDArray[np.intp]:
-    """Indices that extend an axis by mirror reflection about its end pixels.
-
-    The end pixels are not repeated (numpy's ``reflect``); reflections repeat where the margin is
-    longer than the axis. Returns an intp ndarray of ``before + length + after`` indices.
-    """
-    position = np.arange(-before, length + after)
-    if length == 1:
-        return np.zeros(position.size, dtype=np.intp)
-    period = 2 * (length - 1)
-    folded = np.abs(position) % period
-    return np.asarray(np.minimum(folded, period - folded), dtype=np.intp)
-
-
-def fast_length(length: int) -> int:
-    """Smallest even number >= `length` whose only prime factors are 2, 3 and 5."""
-    candidate = max(2, length + length % 2)
-    while True:
-        rest = candidate
-        for prime in (2, 3, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return candidate
-        candidate += 2
-
-
 def blur(image: FloatImage, psf: PSF, *, light: Light = "encoded") -> FloatImage:
     """Convolve an image with a PSF, borders extended by reflection, then cropped back.
 
@@ -86,7 +60,7 @@ def blur(image: FloatImage, psf: PSF, *, light: Light = "encoded") -> FloatImage
     Notes
     -----
     The margin is the PSF's extent and 8 px more on each side; the product is taken in frequency on
-    planes of a 2-3-5-smooth size. Memory: about 24 bytes per padded sample.
+    planes of a fast size. Memory: about 24 bytes per padded sample.
     """
     _check_image(image)
     if light == "linear":
@@ -101,10 +75,9 @@ def _convolve(image: FloatImage, psf: PSF) -> FloatImage:
     margin = int(np.ceil(psf.extent_px)) + 8
     padded_rows = fast_length(rows + 2 * margin)
     padded_columns = fast_length(columns + 2 * margin)
-    row_index = reflect_index(rows, margin, padded_rows - rows - margin)
-    column_index = reflect_index(columns, margin, padded_columns - columns - margin)
-    wide = psf.half_plane(padded_rows, padded_columns)
-    transfer = wide.astype(np.complex64 if np.iscomplexobj(wide) else np.float32)
+    row_index = reflect_index(np.arange(padded_rows) - margin, rows)
+    column_index = reflect_index(np.arange(padded_columns) - margin, columns)
+    transfer = psf.half_plane(padded_rows, padded_columns)
     result = np.empty(image.shape, dtype=np.float32)
     inside = (slice(margin, margin + rows), slice(margin, margin + columns))
     for band in range(image.shape[2] if image.ndim == 3 else 1):

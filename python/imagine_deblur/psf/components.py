@@ -189,6 +189,11 @@ class Sampled:
         return hash((self.kernel.shape, self.kernel.tobytes()))
 
     @property
+    def symmetric(self) -> bool:
+        """Whether the kernel equals itself turned by 180 degrees."""
+        return bool(np.array_equal(self.kernel, self.kernel[::-1, ::-1]))
+
+    @property
     def extent_px(self) -> float:
         return float(self.kernel.shape[0] // 2)
 
@@ -200,9 +205,7 @@ class Sampled:
             result = (phase_y[:, 0] @ self.kernel) @ phase_x[0].T
         else:
             result = ((phase_y @ self.kernel) * phase_x).sum(axis=-1)
-        if np.array_equal(self.kernel, self.kernel[::-1, ::-1]):
-            return np.asarray(result.real.copy())
-        return np.asarray(result)
+        return np.asarray(result.real.copy() if self.symmetric else result)
 
 
 def _rotated(fy: FloatArray, fx: FloatArray, angle_deg: float) -> tuple[FloatArray, FloatArray]:
