@@ -5,8 +5,6 @@
 //
 // INPUT and OUTPUT are raw float32 tiles; "-" or nothing: a ramp in, nothing out. MEMORY reads the
 // model into a buffer first and gives the engine that.
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
@@ -40,10 +38,17 @@ struct Tile {
   float* data = nullptr;
 };
 
+// Not from getrusage: its maximum begins with that of the process that started this one.
 double peak_mib() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) / 1024.0;
+  std::ifstream status("/proc/self/status");
+  for (std::string word; status >> word;) {
+    if (word == "VmHWM:") {
+      double kib = 0;
+      status >> kib;
+      return kib / 1024.0;
+    }
+  }
+  return -1;
 }
 
 long thread_count() {

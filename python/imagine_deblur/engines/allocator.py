@@ -2,7 +2,7 @@
 
 glibc takes large blocks from the system and gives them back when freed, but raises its idea of
 "large" each time one is freed, up to 32 MiB. After a few tiles the buffers of a network come from
-the heap, where they fragment: with ONNX Runtime, a 94 kMAC/px network and tiles of 256x256 the
+the heap, where they fragment: with ONNX Runtime, a 93 kMAC/px network and tiles of 256x256 the
 peak crept from 85 to 108 MB. With the limit fixed it stays at 83 MB and a tile costs 1 to 7 % more
 processor time, the price of mapping fresh pages.
 """
