@@ -171,6 +171,7 @@ struct ScanlineReader::Impl {
   Phase phase = Phase::kHeader;
   bool header_done = false;
   bool first_attempt = true;
+  bool lossless = false;
   JpegInfo info;
   Metadata metadata;
   std::int64_t metadata_bytes = 0;
@@ -340,8 +341,8 @@ std::int64_t ScanlineReader::Impl::broken_scanline() const noexcept {
   if (between_scans && whole_frame()) {
     return 0;  // the next scan is missing from its first row on
   }
-  const std::int64_t row =
-      static_cast<std::int64_t>(decoder.input_iMCU_row) * decoder.max_v_samp_factor * DCTSIZE;
+  const std::int64_t row = static_cast<std::int64_t>(decoder.input_iMCU_row) *
+                           decoder.max_v_samp_factor * (lossless ? 1 : DCTSIZE);
   // Not decoder.image_height: a second frame header overwrites it before it is refused.
   return std::min<std::int64_t>(row, info.rows - 1);
 }
@@ -532,6 +533,8 @@ void ScanlineReader::Impl::describe_header() {
   info.bands = info.colour == JpegColour::kGrey ? 1 : 3;
   info.subsampling = subsampling_name(decoder);
   info.progressive = decoder.progressive_mode != FALSE;
+  // Only lossless scans name a predictor and no coefficients; libjpeg-turbo 3 decodes them.
+  lossless = !info.progressive && decoder.Ss != 0 && decoder.Se == 0;
   info.arithmetic = decoder.arith_code != FALSE;
   info.multiple_scans = jpeg_has_multiple_scans(&decoder) != FALSE;
   info.restart_interval = static_cast<int>(decoder.restart_interval);
@@ -588,11 +591,12 @@ void ScanlineReader::Impl::check_header() {
   }
   // Huffman coding spends at least one bit on a block's first coefficient and, in sequential mode,
   // one more on the rest, so that a huge picture in a tiny file is known before it costs anything.
+  // A lossless file has a bit for each sample; its samples are what libjpeg counts as blocks.
   std::int64_t least_bits = 0;
   for (int i = 0; i < info.components; ++i) {
     least_bits += static_cast<std::int64_t>(decoder.comp_info[i].width_in_blocks) *
                   static_cast<std::int64_t>(decoder.comp_info[i].height_in_blocks) *
-                  (info.progressive ? 1 : 2);
+                  (info.progressive || lossless ? 1 : 2);
   }
   if (source.length() < least_bits / 8) {
     ErrorContext c = context();
