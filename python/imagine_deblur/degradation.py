@@ -7,7 +7,6 @@ unless ``light="linear"`` is asked for; every random number comes from the calle
 
 from __future__ import annotations
 
-import io
 from typing import Literal
 
 import numpy as np
@@ -163,24 +162,21 @@ def jpeg_roundtrip(image: ByteImage, quality: int, subsampling: Subsampling = "4
 
 def jpeg_encode(image: ByteImage, quality: int, subsampling: Subsampling = "4:2:0") -> bytes:
     """The JPEG file of an image as bytes; parameters as for `jpeg_roundtrip`."""
-    from PIL import Image
+    from imagine_deblur import _core
 
     if not 1 <= quality <= 100:
         raise OptionsError("quality", quality, "1 to 100")
     if subsampling not in ("4:4:4", "4:2:2", "4:2:0"):
         raise OptionsError("subsampling", subsampling, "'4:4:4', '4:2:2' or '4:2:0'")
-    stream = io.BytesIO()
-    options = {} if image.ndim == 2 else {"subsampling": subsampling}
-    Image.fromarray(image).save(stream, "JPEG", quality=quality, **options)
-    return stream.getvalue()
+    return _core.encode_jpeg(np.ascontiguousarray(image), quality=quality, subsampling=subsampling)
 
 
 def jpeg_decode(data: bytes) -> ByteImage:
     """The samples of a JPEG file held in memory: (R, C) or (R, C, 3) uint8."""
-    from PIL import Image
+    from imagine_deblur import _core
 
-    with Image.open(io.BytesIO(data)) as picture:
-        return np.array(picture, dtype=np.uint8)
+    reader = _core.JpegReader(data)
+    return reader.read_rows(reader.info["rows"])
 
 
 def degrade(

@@ -41,7 +41,9 @@ def replacing(path: Path, *, overwrite: bool) -> Iterator[int]:
         raise OutputExistsError(path)
     folder = path.parent
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=".part", dir=folder)
+        descriptor, name = tempfile.mkstemp(
+            prefix=f".{path.name[:80]}.", suffix=".part", dir=folder
+        )
     except OSError as error:
         raise OSError(error.errno, error.strerror, os.fspath(path)) from None
     try:

@@ -10,7 +10,6 @@ from xml.sax.saxutils import escape, quoteattr
 _NAMESPACE = "urn:imagine-deblur:provenance:1"
 
 
-
 def comment(facts: Mapping[str, Any]) -> str:
     """Return the facts as a JPEG comment: ``imagine_deblur`` and one line of JSON."""
     return "imagine_deblur " + json.dumps(dict(facts), sort_keys=True, separators=(",", ":"))
@@ -24,7 +23,7 @@ def xmp(facts: Mapping[str, Any]) -> str:
         for name, value in sorted(facts.items())
     )
     return (
-        f"<?xpacket begin=\"\ufeff\" id=\"W5M0MpCehiHzreSzNTczkc9d\"?>\n"
+        f'<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
         '<x:xmpmeta xmlns:x="adobe:ns:meta/">\n'
         ' <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">\n'
         '  <rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/"\n'

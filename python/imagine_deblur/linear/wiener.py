@@ -46,6 +46,10 @@ _fft = cast(Any, np.fft)
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in luma (ITU-R BT.601, as in JPEG)."""
 
+# Any norm would do, since forward and inverse cancel; numpy 2.4 transforms single precision forward
+# three times faster with this one than with its default.
+_NORM = "ortho"
+
 _BLOCK = 64  # rows or columns transformed at a time: bounds the temporary copies
 _GAP_MIN, _GAP_MAX = 64, 224
 
@@ -214,7 +218,7 @@ class SpectrumPlan:
             extend_columns(rows, self.columns)
 
         def transform_rows(block: slice) -> None:
-            _fft.rfft(real[block].copy(), axis=1, out=spectrum[block])
+            _fft.rfft(real[block].copy(), axis=1, norm=_NORM, out=spectrum[block])
 
         self._run(self.rows.samples, fill)
         extend_rows(real, self.rows)
@@ -241,7 +245,7 @@ class SpectrumPlan:
         )
 
         def transform_rows(block: slice) -> None:
-            values = _fft.irfft(spectrum[block], n=self.columns.length, axis=1)
+            values = _fft.irfft(spectrum[block], n=self.columns.length, axis=1, norm=_NORM)
             store(block, values[:, : self.columns.samples])
 
         self._run(self.rows.samples, transform_rows)
@@ -253,10 +257,7 @@ class SpectrumPlan:
         -------
         (rows.length, columns.length // 2 + 1) float32 or complex64 ndarray
         """
-        otf = psf.otf(self.rows.length, self.columns.length)
-        if np.iscomplexobj(otf) and not np.any(otf.imag):
-            return np.ascontiguousarray(otf.real)
-        return otf
+        return psf.half_plane(self.rows.length, self.columns.length)
 
     def filter(
         self,
@@ -283,7 +284,7 @@ class SpectrumPlan:
 def _transform_columns(block: Complex64Array, transform: Callable[..., Complex64Array]) -> None:
     """Transform the columns of a block in place, through a contiguous copy (half the time)."""
     lines = np.ascontiguousarray(block.T)
-    transform(lines, axis=1, out=lines)
+    transform(lines, axis=1, norm=_NORM, out=lines)
     block[...] = lines.T
 
 
