@@ -5,6 +5,7 @@ from __future__ import annotations
 from imagine_deblur.psf.estimation.estimator import Estimate, estimate_psf
 from imagine_deblur.psf.estimation.report import (
     DecodedCapture,
+    render,
     report_lines,
     report_records,
     succeeded,
@@ -14,6 +15,7 @@ __all__ = [
     "DecodedCapture",
     "Estimate",
     "estimate_psf",
+    "render",
     "report_lines",
     "report_records",
     "succeeded",

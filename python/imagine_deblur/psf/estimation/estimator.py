@@ -111,6 +111,7 @@ class Estimate:
             "noise_interval_90": list(self.noise_interval),
             "confidence": self.confidence,
             "truncated": self.truncated,
+            "psf": self.psf.to_dict(),
             "captures": self.captures,
             "blocks": self.blocks,
             "kinds": dict(self.kinds),

@@ -81,19 +81,20 @@ def succeeded(records: Iterable[Mapping[str, Any]]) -> bool:
 
 
 def report_lines(captures: Iterable[DecodedCapture], *, as_json: bool = False) -> list[str]:
-    """The records of captures as text; see `render`."""
+    """Estimate captures and put the records into lines of text; see `render`."""
     return render(report_records(captures), as_json=as_json)
 
 
-def render(records: list[dict[str, Any]], *, as_json: bool = False) -> list[str]:
-    """Records as text: a table, or one JSON object per line."""
+def render(records: Iterable[Mapping[str, Any]], *, as_json: bool = False) -> list[str]:
+    """Records of `report_records` as text: a table, or one JSON object per line."""
+    listed = list(records)
     if as_json:
-        return [json.dumps(record) for record in records]
-    width = max([len(record["file"]) for record in records], default=0)
+        return [json.dumps(record) for record in listed]
+    width = max([len(record["file"]) for record in listed], default=0)
     lines = [
         f"{'file':{width}}  radius px        sigma px         noise    confidence",
     ]
-    for record in records:
+    for record in listed:
         if "refused" in record:
             lines.append(f"{record['file']:{width}}  refused ({record['refused']})")
             continue
