@@ -79,6 +79,27 @@ def test_resuming_with_another_network_is_refused(
         run(wider, scenes_dir, tmp_path)
 
 
+def test_growing_starts_from_the_averaged_small_network(
+    tiny_config: TrainConfig, scenes_dir: Path, tmp_path: Path
+) -> None:
+    run(tiny_config, scenes_dir, tmp_path / "small", until=3)
+    wider = dataclasses.replace(tiny_config.network, width=6, pairs=2)
+    config = dataclasses.replace(tiny_config, name="wide", network=wider)
+    checkpoint = tmp_path / "small" / "checkpoint.pt"
+    grown = run(config, scenes_dir, tmp_path / "large", until=1, initialise=checkpoint)
+    assert [entry["name"] for entry in grown["history"]] == ["tiny"]
+    assert grown["history"][0]["steps"] == 3
+    small, _, _ = loop.load_network(checkpoint)
+    large, _, _ = loop.load_network(tmp_path / "large" / "checkpoint.pt")
+    planes = torch.rand(1, 8, 16, 16) - 0.5
+    with torch.inference_mode():
+        # One step at a tenth of a thousandth moves it a little.
+        torch.testing.assert_close(large(planes), small(planes), rtol=0, atol=0.02)
+    # It goes on without the small network at hand.
+    checkpoint.unlink()
+    assert run(config, scenes_dir, tmp_path / "large", until=2)["history"] == grown["history"]
+
+
 def test_sigterm_ends_after_the_step_with_a_checkpoint(
     tiny_config: TrainConfig, scenes_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

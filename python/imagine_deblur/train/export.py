@@ -85,6 +85,7 @@ def describe(checkpoint: str | os.PathLike[str]) -> tuple[Network, ModelDescript
         training={
             "data_sha256": state.get("training_checksum", ""),
             "steps": int(state["step"]),
+            "grown_from": state.get("history", []),
             "seconds": round(float(state.get("seconds", 0.0))),
             "batch": config.optim.batch,
             "crop_px": config.data.crop,

@@ -263,6 +263,7 @@ def train(
     checkpoint = out / "checkpoint.pt"
     training_checksum = checksum(data / "train")
     spent = 0.0
+    history: list[dict[str, Any]] = []
     if checkpoint.exists():
         held, asked = read_checkpoint(checkpoint)["config"], config.to_dict()
         for section in ("seed", "network", "planes", "data"):
@@ -270,8 +271,12 @@ def train(
                 raise OptionsError(section, asked[section], f"the run's own, {held[section]}")
         state = trainer.load(checkpoint)
         spent = float(state["seconds"])
+        history = state.get("history", [])
     elif initialise is not None:
-        trainer.start_from(load_network(initialise)[0])
+        small, begun, state = load_network(initialise)
+        trainer.start_from(small)
+        before = {"name": begun.name, "steps": state["step"], "seconds": round(state["seconds"])}
+        history = [*state.get("history", []), before]
     log = _Journal(out / "log.csv", _LOG_FIELDS)
     table = _Journal(out / "validation.csv", _VALIDATION_FIELDS)
     cases: dict[str, list[ValidationCase]] = {}
@@ -298,6 +303,7 @@ def train(
             checkpoint,
             seconds=spent + time.monotonic() - began,
             training_checksum=training_checksum,
+            history=history,
         )
 
     def validate() -> None:
