@@ -204,7 +204,12 @@ class Session:
         return self.restore_with_report(image, out=out, progress=progress)[0]
 
     def restore_with_report(
-        self, image: Frame, *, out: Frame | None = None, progress: Progress | None = None
+        self,
+        image: Frame,
+        *,
+        out: Frame | None = None,
+        psf: PSF | None = None,
+        progress: Progress | None = None,
     ) -> tuple[Frame, Report]:
         """Restore an array.
 
@@ -214,6 +219,8 @@ class Session:
             Encoded values; float32 in [0, 1].
         out : ndarray, optional
             Receives the result; the shape and dtype of `image`, and not overlapping it.
+        psf : PSF, optional
+            Of this frame; None takes the session's, or estimates it.
         progress : callable, optional
             As for `process`.
 
@@ -234,7 +241,10 @@ class Session:
         result = np.empty_like(image, order="C") if out is None else out
         if out is not None and np.may_share_memory(image, out):
             raise OptionsError("out", "an array", "memory that does not overlap the image")
-        blur, estimate_seconds = self._blur_of_array(image)
+        if psf is None:
+            blur, estimate_seconds = self._blur_of_array(image)
+        else:
+            blur, estimate_seconds = Blur(psf, "given"), 0.0
         shape = (image.shape[0], image.shape[1], image.shape[2] if image.ndim == 3 else 1)
         run = self._prepare(shape, blur, float32=image.dtype == np.float32)
         native = _core.run_array(

@@ -1,0 +1,89 @@
+"""``imagine-deblur evaluate``: the protocols' tables."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from typing import Any
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "evaluate",
+        help="measure models by protocol (needs the extra [train] for reading scenes)",
+        description="Degrade the sharp scenes of a folder by a protocol, restore them with every "
+        "method and print the table.",
+    )
+    parser.add_argument(
+        "--protocol",
+        action="append",
+        required=True,
+        metavar="NAME",
+        help="may be given several times; 'all' for every one",
+    )
+    parser.add_argument("--data", required=True, metavar="DIR", help="a split's folder")
+    parser.add_argument(
+        "--model",
+        action="append",
+        dest="models",
+        metavar="MODEL",
+        help="may be given several times; default: auto",
+    )
+    parser.add_argument("--engine", default="auto")
+    parser.add_argument("--precision", default="f32")
+    parser.add_argument("--cores", type=int, dest="threads")
+    parser.add_argument("--limit", type=int, help="about this many scenes, evenly spaced")
+    parser.add_argument("--format", choices=("markdown", "csv", "json"), default="markdown")
+    parser.add_argument("--sheet", metavar="FILE.jpg", help="write a picture sheet (one protocol)")
+    parser.set_defaults(run=run)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Evaluate and print."""
+    from imagine_deblur import _core
+    from imagine_deblur.evaluation import Row, as_dicts, data_checksum, evaluate, markdown
+    from imagine_deblur.options import Options
+    from imagine_deblur.protocols import PROTOCOLS
+
+    names = list(PROTOCOLS) if parsed.protocol == ["all"] else parsed.protocol
+    options = Options(
+        engine=parsed.engine, precision=parsed.precision, threads=parsed.threads, max_ram="4GB"
+    )
+    rows: list[Row] = []
+    for name in names:
+
+        def progress(done: int, name: str = name) -> None:
+            if sys.stderr.isatty():
+                print(f"\r{name}: {done} scenes", end="", file=sys.stderr, flush=True)
+
+        rows += evaluate(
+            name,
+            parsed.data,
+            models=parsed.models or ["auto"],
+            options=options,
+            limit=parsed.limit,
+            sheet=parsed.sheet,
+            progress=progress,
+        )
+        if sys.stderr.isatty():
+            print(file=sys.stderr)
+    settings = {
+        "data_checksum": data_checksum(parsed.data),
+        "build": _core.build_info(),
+        "engine": parsed.engine,
+        "precision": parsed.precision,
+        "limit": parsed.limit,
+    }
+    if parsed.format == "json":
+        print(json.dumps({"settings": settings, "rows": as_dicts(rows)}))
+    elif parsed.format == "csv":
+        writer = csv.DictWriter(sys.stdout, fieldnames=list(as_dicts(rows)[0]))
+        writer.writeheader()
+        writer.writerows(as_dicts(rows))
+    else:
+        print(markdown(rows))
+        print(f"\n{json.dumps(settings)}")
+    return 0
