@@ -55,15 +55,6 @@ TilePlan::Axis TilePlan::plan_axis(const char* field, int frame, int tile, int o
   axis.unit = unit;
   axis.units = divide_up(frame, unit);
 
-  const int margin = round_up(overlap + halo, unit);
-  const int largest_core = tile - 2 * margin;
-  if (largest_core < unit) {
-    refuse(field, std::string(field) + " is " + std::to_string(tile) + "; an overlap of " +
-                      std::to_string(overlap) + " and a halo of " + std::to_string(halo) +
-                      " on each side leave no core: expected at least " +
-                      std::to_string(2 * std::int64_t{margin} + unit));
-  }
-
   // One tile has no neighbour to blend with, so its margin is the halo alone.
   const int halo_margin = round_up(halo, unit);
   const int whole_frame = axis.units * unit + 2 * halo_margin;
@@ -72,6 +63,15 @@ TilePlan::Axis TilePlan::plan_axis(const char* field, int frame, int tile, int o
     axis.margin = halo_margin;
     axis.tile = may_shrink ? whole_frame : tile;
     return axis;
+  }
+
+  const int margin = round_up(overlap + halo, unit);
+  const int largest_core = tile - 2 * margin;
+  if (largest_core < unit) {
+    refuse(field, std::string(field) + " is " + std::to_string(tile) + "; an overlap of " +
+                      std::to_string(overlap) + " and a halo of " + std::to_string(halo) +
+                      " on each side leave no core: expected at least " +
+                      std::to_string(2 * std::int64_t{margin} + unit));
   }
 
   axis.margin = margin;

@@ -61,7 +61,8 @@ struct Tile {
 class TilePlan {
  public:
   // Throws kOptions, with the field's name, for sizes that are not positive, tiles that are not a
-  // multiple of `multiple_of`, and overlap and halo that leave no room for a core.
+  // multiple of `multiple_of`, and overlap and halo that leave no room for a core. The overlap is
+  // not looked at along an axis that one tile covers.
   TilePlan(int frame_rows, int frame_columns, const TileSpec& spec);
 
   int frame_rows() const noexcept { return vertical_.frame; }
