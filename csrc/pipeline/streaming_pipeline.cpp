@@ -124,7 +124,9 @@ struct StripPlan {
                         BufferPool::footprint(output_bytes());
     if (s.scratch > 0) total += BufferPool::footprint(s.scratch);
     if (plan.blends()) total += BufferPool::footprint(blender_bytes());
-    return total;
+    // Big buffers begin on a page, so each kind may leave a gap behind smaller ones.
+    constexpr std::size_t kKinds = 7;
+    return total + kKinds * page_bytes();
   }
   std::size_t input_bytes() const {
     return tile_samples() * static_cast<std::size_t>(spec.input_planes) * sizeof(float);
