@@ -115,6 +115,8 @@ void register_pipeline(py::module_& module) {
   py::class_<StripView>(module, "Strip")
       .def_property_readonly("index", [](const StripView& s) { return s.strip.index; })
       .def_property_readonly("count", [](const StripView& s) { return s.strip.count; })
+      .def_property_readonly("frame_rows",
+                             [](const StripView& s) { return s.strip.capture[0].frame_rows; })
       .def_property_readonly("window", [](const StripView& s) { return rows(s.strip.window); })
       .def_property_readonly("planes", [](const StripView& s) { return rows(s.strip.planes); })
       .def_property_readonly("finished", [](const StripView& s) { return rows(s.strip.finished); })

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from imagine_deblur.errors import PsfError
 from imagine_deblur.psf.components import Gaussian
+from imagine_deblur.psf.field import PsfField, is_field, load_field
 from imagine_deblur.psf.models import PSF
 
 _NUMBER = r"([0-9]+(?:\.[0-9]*)?)"
@@ -26,7 +27,7 @@ class Blur:
 
     Attributes
     ----------
-    psf : PSF or None
+    psf : PSF, PsfField or None
         None when the capture does not tell and should be passed through.
     source : {"estimated", "given", "record", "preset", "none"}
     confidence : float or None
@@ -36,7 +37,7 @@ class Blur:
     warnings : tuple of str
     """
 
-    psf: PSF | None
+    psf: PSF | PsfField | None
     source: str
     confidence: float | None = None
     noise: float | None = None
@@ -60,12 +61,12 @@ def parse_preset(text: str) -> PSF | None:
     return None
 
 
-def given_blur(value: PSF | NDArray[Any] | str | os.PathLike[str]) -> Blur:
+def given_blur(value: PSF | PsfField | NDArray[Any] | str | os.PathLike[str]) -> Blur:
     """Return the blur the user named.
 
     Parameters
     ----------
-    value : PSF, (K, K) ndarray, path or preset name
+    value : PSF, PsfField, (K, K) ndarray, path or preset name
         See `Options.psf`.
 
     Raises
@@ -73,7 +74,7 @@ def given_blur(value: PSF | NDArray[Any] | str | os.PathLike[str]) -> Blur:
     PsfError
         Neither a preset nor a readable record, or an impossible kernel.
     """
-    if isinstance(value, PSF):
+    if isinstance(value, PSF | PsfField):
         return Blur(value, "given")
     if isinstance(value, np.ndarray):
         return Blur(PSF.sampled(value), "given")
@@ -87,4 +88,6 @@ def given_blur(value: PSF | NDArray[Any] | str | os.PathLike[str]) -> Blur:
             f"{text!r} is neither a PSF record nor a preset such as 'disk:6.8', 'disk:6.8,0.5' or "
             "'gauss:2.0' (lengths in px)"
         )
+    if is_field(text):
+        return Blur(load_field(text), "record")
     return Blur(load_record(text).psf, "record")

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagine_deblur.errors import OptionsError
+from imagine_deblur.psf.field import PsfField
 from imagine_deblur.psf.models import PSF
 
 ENGINES = ("auto", "openvino", "onnxruntime")
@@ -21,7 +22,7 @@ SCHEDULINGS = ("normal", "batch", "idle")
 WITHOUT_INFORMATION = ("passthrough", "error")
 
 ModelArgument = str | os.PathLike[str] | Callable[[NDArray[np.float32]], NDArray[np.float32]]
-PsfArgument = PSF | NDArray[Any] | str | os.PathLike[str] | None
+PsfArgument = PSF | PsfField | NDArray[Any] | str | os.PathLike[str] | None
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
@@ -55,8 +56,9 @@ class Options:
 
     Attributes
     ----------
-    psf : PSF, (K, K) ndarray, path, preset name or None
-        The blur. An array is a sampled kernel, a path a PSF record (JSON). A preset is
+    psf : PSF, PsfField, (K, K) ndarray, path, preset name or None
+        The blur. An array is a sampled kernel, a path a record (JSON) of a PSF or of a grid of
+        PSFs over the field. A preset is
         ``"disk:R"`` or ``"disk:R,SIGMA"`` with lengths in px, or ``"gauss:SIGMA"``. None estimates
         it from the capture itself.
     model : str, path or callable

@@ -31,6 +31,7 @@ from imagine_deblur.memory import host_bytes, plan_pool
 from imagine_deblur.model import IDENTITY, Model, build_engine, resolve_model
 from imagine_deblur.options import Options
 from imagine_deblur.provenance import comment, xmp
+from imagine_deblur.psf.field import PsfField
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.report import Report, peak_resident_bytes
 
@@ -208,7 +209,7 @@ class Session:
         image: Frame,
         *,
         out: Frame | None = None,
-        psf: PSF | None = None,
+        psf: PSF | PsfField | None = None,
         progress: Progress | None = None,
     ) -> tuple[Frame, Report]:
         """Restore an array.
@@ -410,7 +411,7 @@ class Session:
         return _Run(model, spec, engine, stage, self._pool, self._workers, options)
 
     def _stage_for(
-        self, psf: PSF | None, spec: WienerSpec | None, model: Model
+        self, psf: PSF | PsfField | None, spec: WienerSpec | None, model: Model
     ) -> WienerStage | None:
         if psf is None or spec is None:
             return None

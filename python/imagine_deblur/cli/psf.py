@@ -108,9 +108,12 @@ def run_calibrate(parsed: argparse.Namespace) -> int:
 def run_show(parsed: argparse.Namespace) -> int:
     """Print the record's figures and write its plots."""
     from imagine_deblur.blur import given_blur
+    from imagine_deblur.errors import PsfError
+    from imagine_deblur.psf.models import PSF
 
     psf = given_blur(parsed.record).psf
-    assert psf is not None
+    if not isinstance(psf, PSF):
+        raise PsfError(f"{parsed.record} holds a grid of PSFs; show its PSFs one by one")
     figures = {
         "id": psf.id,
         **psf.to_dict(),

@@ -10,6 +10,7 @@ by the capture itself.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from imagine_deblur.linear.extension import Float32Array
 from imagine_deblur.linear.wiener import LUMA, Complex64Array, SpectrumPlan
+from imagine_deblur.psf.field import PsfField
 
 if TYPE_CHECKING:
     from imagine_deblur._core import Plane, Strip
@@ -62,7 +64,8 @@ class Guard:
         self,
         strip: Strip,
         plan: SpectrumPlan,
-        otf: TransferArray,
+        field: PsfField,
+        otfs: Iterable[tuple[int, int, TransferArray]],
         work: tuple[Complex64Array, Complex64Array],
     ) -> int:
         """Measure the residual of a strip and replace blocks of its restored rows.
@@ -70,10 +73,14 @@ class Guard:
         Parameters
         ----------
         strip : Strip
-        plan, otf : SpectrumPlan, ndarray
+        plan : SpectrumPlan
             Of the strip's window.
+        field : PsfField
+        otfs : iterable of (int, int, ndarray)
+            Cell row, cell column and OTF on the plan's grid; each block is judged by its nearest
+            cell.
         work : pair of complex64 ndarray
-            Scratch; the first is used.
+            Scratch.
 
         Returns
         -------
@@ -82,19 +89,26 @@ class Guard:
         """
         planes = _Planes(strip)
         blocks = _BlockSums(*strip.capture[0].shape)
+        spectrum, product = work
 
         def load(rows: slice, out: Float32Array) -> None:
             planes.restored_luma(rows, out)
             blocks.add_restored(rows, out)
 
-        def store(rows: slice, reblurred: Float32Array) -> None:
-            capture = np.empty(reblurred.shape, np.float32)
-            planes.capture_luma(rows, capture)
-            blocks.add_capture(rows, capture, capture - reblurred)
+        plan.forward(load, spectrum)
+        nearest = _nearest_cells(field, strip, blocks.shape)
+        for cell_row, cell_column, otf in otfs:
+            owned = nearest == (cell_row * len(field.grid[0]) + cell_column)
 
-        plan.forward(load, work[0])
-        plan.filter(work[0], lambda block, _: otf[block], work[0])
-        plan.inverse(work[0], store)
+            def store(
+                rows: slice, reblurred: Float32Array, owned: NDArray[np.bool_] = owned
+            ) -> None:
+                capture = np.empty(reblurred.shape, np.float32)
+                planes.capture_luma(rows, capture)
+                blocks.add_capture(rows, capture, capture - reblurred, owned)
+
+            plan.filter(spectrum, lambda block, _, otf=otf: otf[block], product)  # type: ignore[misc]
+            plan.inverse(product, store)
 
         first = (strip.finished[0] - strip.window[0]) // self.BLOCK
         last = -(-(strip.finished[1] - strip.window[0]) // self.BLOCK)
@@ -111,13 +125,24 @@ class Guard:
         return int(np.count_nonzero(mask))
 
 
+def _nearest_cells(field: PsfField, strip: Strip, shape: tuple[int, int]) -> NDArray[np.intp]:
+    """Return, for each block of a strip's window, the number of the cell its centre is nearest."""
+    size = Guard.BLOCK
+    rows = strip.window[0] + np.arange(shape[0]) * size + size // 2
+    columns = np.arange(shape[1]) * size + size // 2
+    grid_rows, grid_columns = len(field.grid), len(field.grid[0])
+    row = np.minimum(rows * grid_rows // strip.frame_rows, grid_rows - 1)
+    column = np.minimum(columns * grid_columns // strip.capture[0].shape[1], grid_columns - 1)
+    return np.asarray(row[:, None] * grid_columns + column[None, :], np.intp)
+
+
 class _BlockSums:
     """Sums over blocks of `Guard.BLOCK` px; a run of rows never shares a block with another run."""
 
     def __init__(self, rows: int, columns: int) -> None:
         size = Guard.BLOCK
         self._starts = np.arange(0, columns, size)
-        shape = (-(-rows // size), len(self._starts))
+        self.shape = shape = (-(-rows // size), len(self._starts))
         row_counts = np.minimum(size, rows - np.arange(shape[0]) * size)
         column_counts = np.minimum(size, columns - self._starts)
         self._counts = row_counts[:, None] * column_counts[None, :]
@@ -125,20 +150,34 @@ class _BlockSums:
             np.zeros(shape) for _ in range(5)
         )
 
-    def _sum(self, target: NDArray[np.float64], rows: slice, values: Float32Array) -> None:
+    def _sum(
+        self,
+        target: NDArray[np.float64],
+        rows: slice,
+        values: Float32Array,
+        owned: NDArray[np.bool_] | None = None,
+    ) -> None:
         columns = np.add.reduceat(values, self._starts, axis=1, dtype=np.float64)
         edges = np.arange(0, len(values), Guard.BLOCK)
         first = rows.start // Guard.BLOCK
-        target[first : first + len(edges)] = np.add.reduceat(columns, edges, axis=0)
+        sums = np.add.reduceat(columns, edges, axis=0)
+        kept = slice(first, first + len(edges))
+        target[kept] = sums if owned is None else np.where(owned[kept], sums, target[kept])
 
     def add_restored(self, rows: slice, values: Float32Array) -> None:
         self._sum(self._restored, rows, values)
         self._sum(self._restored2, rows, values * values)
 
-    def add_capture(self, rows: slice, values: Float32Array, residual: Float32Array) -> None:
+    def add_capture(
+        self,
+        rows: slice,
+        values: Float32Array,
+        residual: Float32Array,
+        owned: NDArray[np.bool_],
+    ) -> None:
         self._sum(self._capture, rows, values)
         self._sum(self._capture2, rows, values * values)
-        self._sum(self._residual, rows, residual * residual)
+        self._sum(self._residual, rows, residual * residual, owned)
 
     def rms_residual(self) -> NDArray[np.float64]:
         rms: NDArray[np.float64] = np.sqrt(self._residual / self._counts)
