@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Any
-from xml.sax.saxutils import escape, quoteattr
 
 _NAMESPACE = "urn:imagine-deblur:provenance:1"
+
+# The standard library's escape() lives beside its network client: 8 MB for four characters.
+_ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"})
 
 
 def comment(facts: Mapping[str, Any]) -> str:
@@ -17,9 +19,9 @@ def comment(facts: Mapping[str, Any]) -> str:
 
 def xmp(facts: Mapping[str, Any]) -> str:
     """Return the facts as the packet of an APP1 XMP segment."""
-    tool = f"imagine_deblur {facts.get('version', '')}".strip()
+    tool = f"imagine_deblur {facts.get('version', '')}".strip().translate(_ENTITIES)
     properties = "".join(
-        f"   <deblur:{name}>{escape(_text(value))}</deblur:{name}>\n"
+        f"   <deblur:{name}>{_text(value).translate(_ENTITIES)}</deblur:{name}>\n"
         for name, value in sorted(facts.items())
     )
     return (
@@ -27,7 +29,7 @@ def xmp(facts: Mapping[str, Any]) -> str:
         '<x:xmpmeta xmlns:x="adobe:ns:meta/">\n'
         ' <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">\n'
         '  <rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/"\n'
-        f"    xmlns:deblur={quoteattr(_NAMESPACE)} xmp:CreatorTool={quoteattr(tool)}>\n"
+        f'    xmlns:deblur="{_NAMESPACE}" xmp:CreatorTool="{tool}">\n'
         f"{properties}"
         "  </rdf:Description>\n </rdf:RDF>\n</x:xmpmeta>\n"
         '<?xpacket end="w"?>'
