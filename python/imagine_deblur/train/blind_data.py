@@ -19,46 +19,137 @@ from PIL import Image
 
 from imagine_deblur import degradation
 from imagine_deblur.protocols import load_scene, truncated_gaussian
-from imagine_deblur.psf import PSF, Disk, Gaussian
+from imagine_deblur.psf import PSF, Disk, Gaussian, Motion, Sampled
+from imagine_deblur.psf.estimation.blocks import LUMA
 from imagine_deblur.psf.estimation.spectrum import Summary, summarise
 from imagine_deblur.psf.estimation.table import table_scalars
+from imagine_deblur.psf.shake import random_walk_kernel
 
 FloatImage = npt.NDArray[np.float32]
 
-TRUTH = ("radius", "sigma", "truncated", "noise", "quality")
-"""Columns of the truth: px, px, 1 for a Gaussian cut to 15x15, amplitude s, JPEG quality or 0."""
+TRUTH = ("radius", "sigma", "truncated", "noise", "quality", "length", "angle", "other")
+"""Columns of the truth: px, px, 1 for a Gaussian cut to 15x15, amplitude s, JPEG quality or 0, px
+of motion, its direction in degrees, 1 for blurs outside the family of disk and Gaussian."""
+
+# Luma of independent noise of equal amplitude in red, green and blue, and of their rounding.
+_LUMA_SHARE = float(np.sqrt(0.299**2 + 0.587**2 + 0.114**2))
+_ROUNDING = _LUMA_SHARE / np.sqrt(12) / 255
 
 
 @dataclass(frozen=True)
 class Blur:
-    """A blur to be found: disk radius and Gaussian sigma in px, and how it is applied."""
+    """A blur to be found.
 
-    radius: float
-    sigma: float
-    truncated: bool
+    Attributes
+    ----------
+    psf : PSF
+    radius, sigma : float
+        Of disk and Gaussian, px.
+    truncated : bool
+        The Gaussian is cut to 15x15 px.
+    length, angle : float
+        Of linear motion: px, degrees.
+    other : bool
+        Neither a disk nor a Gaussian.
+    """
 
-    def psf(self) -> PSF:
-        if self.truncated:
-            return truncated_gaussian(self.sigma, 15)
-        parts: list[Disk | Gaussian] = []
-        if self.radius > 0:
-            parts.append(Disk(self.radius))
-        if self.sigma > 0:
-            parts.append(Gaussian(self.sigma))
-        return PSF(tuple(parts))
+    psf: PSF
+    radius: float = 0.0
+    sigma: float = 0.0
+    truncated: bool = False
+    length: float = 0.0
+    angle: float = 0.0
+    other: bool = False
+
+    @property
+    def truth(self) -> tuple[float, float, float]:
+        return self.radius, self.sigma, float(self.truncated)
+
+
+def round_blur(radius: float, sigma: float) -> Blur:
+    """A disk times a Gaussian; a part of size 0 is left out."""
+    parts: list[Disk | Gaussian] = []
+    if radius > 0:
+        parts.append(Disk(radius))
+    if sigma > 0:
+        parts.append(Gaussian(sigma))
+    return Blur(PSF(tuple(parts)), radius, sigma)
 
 
 def draw_blur(rng: np.random.Generator) -> Blur:
-    """The prior: disks with little Gaussian, Gaussians alone, nothing, and wide mixtures."""
+    """The prior: disks with little Gaussian, Gaussians, nothing, wide mixtures, motion, shake."""
     kind = rng.random()
-    if kind < 0.62:
-        return Blur(rng.uniform(0.3, 9.0), rng.uniform(0.0, 1.0), False)
-    if kind < 0.85:
+    if kind < 0.56:
+        return round_blur(rng.uniform(0.3, 9.0), rng.uniform(0.0, 1.0))
+    if kind < 0.78:
         sigma = rng.uniform(0.2, 4.2)
-        return Blur(0.0, sigma, bool(rng.random() < 0.5))
-    if kind < 0.90:
-        return Blur(0.0, rng.uniform(0.0, 0.25), False)
-    return Blur(rng.uniform(0.3, 8.0), rng.uniform(1.0, 3.0), False)
+        if rng.random() < 0.5:
+            return Blur(truncated_gaussian(sigma, 15), 0.0, sigma, truncated=True)
+        return round_blur(0.0, sigma)
+    if kind < 0.83:
+        return round_blur(0.0, rng.uniform(0.0, 0.25))
+    if kind < 0.88:
+        return round_blur(rng.uniform(0.3, 8.0), rng.uniform(1.0, 3.0))
+    if kind < 0.97:
+        length, angle, sigma = (
+            rng.uniform(3.0, 16.0),
+            rng.uniform(0.0, 180.0),
+            rng.uniform(0.2, 0.8),
+        )
+        psf = PSF((Motion(length, angle), Gaussian(sigma)))
+        return Blur(psf, 0.0, sigma, length=length, angle=angle, other=True)
+    return Blur(PSF((Sampled(random_walk_kernel(25, rng)),)), other=True)
+
+
+def add_sensor_noise(
+    image: FloatImage,
+    s: float,
+    rng: np.random.Generator,
+    *,
+    model: degradation.NoiseModel,
+    coloured: bool,
+) -> FloatImage:
+    """Noise of a luma plane as three independent bands with amplitude s would give it.
+
+    Coloured noise is what demosaicing, denoising and sharpening in a camera leave: white noise
+    through a random smooth filter, of the same variance.
+    """
+    s = s * _LUMA_SHARE
+    if not coloured or s == 0.0:
+        return degradation.add_noise(image, s, rng, model=model)
+    field = degradation.add_noise(np.zeros_like(image), 1.0, rng, model="awgn")
+    width, sharpening = rng.uniform(0.3, 1.3), rng.uniform(0.0, 2.0)
+    fy = np.fft.fftfreq(image.shape[0])[:, None]
+    squared = fy**2 + np.fft.rfftfreq(image.shape[1])[None, :] ** 2
+    gain = np.exp(-2 * np.pi**2 * width**2 * squared)
+    gain *= 1 + sharpening * (1 - np.exp(-2 * np.pi**2 * 1.5**2 * squared))
+    smooth = np.fft.irfft2(np.fft.rfft2(field) * gain, s=image.shape)
+    smooth *= s / smooth.std()
+    if model == "shot+read":
+        smooth *= np.sqrt(np.clip(image, 0, 1) + 0.1)
+    return image + smooth.astype(np.float32)
+
+
+def expose_luma(
+    image: FloatImage,
+    noise: float,
+    rng: np.random.Generator,
+    *,
+    model: degradation.NoiseModel,
+    coloured: bool,
+    quality: int | None,
+) -> FloatImage:
+    """The luma that a colour capture would have, from the blurred luma alone (a third of the work).
+
+    Noise and rounding errors have the variance that they have in the luma of three bands.
+    """
+    noisy = add_sensor_noise(image, noise, rng, model=model, coloured=coloured)
+    noisy = degradation.add_noise(noisy, _ROUNDING, rng, model="awgn")
+    if quality is None:
+        return np.clip(noisy, 0, 1)
+    decoded = degradation.jpeg_roundtrip(degradation.quantise(noisy), quality)
+    plane = decoded.astype(np.float32) * np.float32(1 / 255)
+    return degradation.add_noise(plane, _ROUNDING, rng, model="awgn")
 
 
 @lru_cache(maxsize=128)
@@ -70,6 +161,11 @@ def quality_table(quality: int) -> bytes:
         return bytes(picture.quantization[0])
 
 
+def load_luma(path: Path) -> npt.NDArray[np.float16]:
+    """Luma of a sharp scene in [0, 1]; half precision is a tenth of its 8-bit rounding."""
+    return (load_scene(path) @ LUMA).astype(np.float16)
+
+
 def vary(scene: FloatImage, rng: np.random.Generator) -> FloatImage:
     """A random crop, sometimes reduced in scale, with another contrast and gamma."""
     if rng.random() < 0.35 and min(scene.shape[:2]) >= 300:
@@ -78,8 +174,7 @@ def vary(scene: FloatImage, rng: np.random.Generator) -> FloatImage:
         method = (Image.Resampling.LANCZOS, Image.Resampling.BOX, Image.Resampling.BICUBIC)[
             rng.integers(3)
         ]
-        bands = [np.asarray(Image.fromarray(scene[:, :, b]).resize(size, method)) for b in range(3)]
-        scene = np.clip(np.stack(bands, axis=-1), 0, 1)
+        scene = np.clip(np.asarray(Image.fromarray(scene).resize(size, method)), 0, 1)
     rows, columns = scene.shape[:2]
     whole = min(rows, columns) <= 400 and rng.random() < 0.6
     if not whole:
@@ -91,7 +186,7 @@ def vary(scene: FloatImage, rng: np.random.Generator) -> FloatImage:
     if rng.random() < 0.5:
         scene = scene ** np.float32(np.exp(rng.uniform(-0.35, 0.35)))
     if rng.random() < 0.6:
-        mean = scene.mean(axis=(0, 1), keepdims=True)
+        mean = scene.mean()
         scene = np.clip(mean + np.float32(rng.uniform(0.4, 1.15)) * (scene - mean), 0, 1)
     return np.ascontiguousarray(scene, dtype=np.float32)
 
@@ -102,7 +197,6 @@ def generate(
     size: int,
     seed: int,
     *,
-    draw: Callable[[np.random.Generator], Blur] = draw_blur,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, npt.NDArray[Any]]:
     """Make groups of captures and summarise each.
@@ -114,38 +208,36 @@ def generate(
     groups, size : int
         Number of groups and of captures in each.
     seed : int
-    draw : callable
-        Draws the blur of a group.
     progress : callable, optional
         Told the number of finished groups.
 
     Returns
     -------
     dict of ndarray
-        ``curves`` (g, n, 4, 128) float32, ``blocks`` (g, n), ``truth`` (g, 5), ``tables`` (g, 4).
+        ``curves`` (g, n, 4, 128) and ``sectors`` (g, n, 8, 64) float32, ``blocks`` (g, n),
+        ``truth`` (g, 8), ``tables`` (g, 4).
     """
     rng = np.random.default_rng(seed)
-    scenes = [load_scene(f) for f in files]
+    scenes = [load_luma(f) for f in files]
     large = [i for i, f in enumerate(files) if f.parent.name == "satellite"]
     small = [i for i, f in enumerate(files) if f.parent.name != "satellite"]
-    curves: list[npt.NDArray[np.float32]] = []
+    kept: list[list[Summary]] = []
+    truth: list[tuple[float, ...]] = []
     tables: list[npt.NDArray[np.float32]] = []
-    blocks: list[list[float]] = []
-    truth: list[list[float]] = []
     while len(truth) < groups:
-        blur = draw(rng)
-        noise = (
-            0.0 if rng.random() < 0.25 else float(np.exp(rng.uniform(np.log(5e-4), np.log(0.013))))
-        )
+        blur = draw_blur(rng)
+        coloured = bool(rng.random() < 0.35)
+        noisiest = np.log(0.03 if coloured else 0.013)
+        noise = 0.0 if rng.random() < 0.2 else float(np.exp(rng.uniform(np.log(5e-4), noisiest)))
         model: degradation.NoiseModel = "awgn" if rng.random() < 0.15 else "shot+read"
-        quality = None if rng.random() < 0.35 else int(rng.integers(70, 99))
-        psf = blur.psf()
+        quality = None if rng.random() < 0.35 else int(rng.integers(65, 99))
         members: list[Summary] = []
         for _ in range(4 * size):
             pool = large if rng.random() < 0.2 else small
-            scene = vary(scenes[pool[rng.integers(len(pool))]], rng)
-            capture = degradation.degrade(
-                scene, psf, noise=noise, noise_model=model, jpeg_quality=quality, rng=rng
+            scene = vary(scenes[pool[rng.integers(len(pool))]].astype(np.float32), rng)
+            blurred = degradation.blur(scene, blur.psf)
+            capture = expose_luma(
+                blurred, noise, rng, model=model, coloured=coloured, quality=quality
             )
             summary = summarise(capture)
             if isinstance(summary, Summary):
@@ -154,15 +246,15 @@ def generate(
                 break
         if len(members) < size:
             continue
-        curves.append(np.stack([m.curves for m in members]))
-        blocks.append([m.blocks for m in members])
-        truth.append([blur.radius, blur.sigma, blur.truncated, noise, quality or 0])
+        kept.append(members)
+        truth.append((*blur.truth, noise, quality or 0, blur.length, blur.angle, float(blur.other)))
         tables.append(table_scalars(quality_table(quality) if quality else None, known=True))
         if progress:
             progress(len(truth))
     return {
-        "curves": np.asarray(curves, np.float32),
-        "blocks": np.asarray(blocks, np.float32),
-        "truth": np.asarray(truth, np.float64),
-        "tables": np.asarray(tables, np.float32),
+        "curves": np.array([[m.curves for m in group] for group in kept], np.float32),
+        "sectors": np.array([[m.sectors for m in group] for group in kept], np.float32),
+        "blocks": np.array([[m.blocks for m in group] for group in kept], np.float32),
+        "truth": np.array(truth, np.float64),
+        "tables": np.array(tables, np.float32),
     }

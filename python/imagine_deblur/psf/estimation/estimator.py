@@ -10,21 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 from imagine_deblur.errors import EstimationError, OptionsError
-from imagine_deblur.psf.components import Disk, Gaussian, Sampled
-from imagine_deblur.psf.estimation import network, posterior
+from imagine_deblur.psf.components import Disk, Gaussian, Motion, Sampled
+from imagine_deblur.psf.estimation import directions, network, posterior, readout
 from imagine_deblur.psf.estimation.blocks import BlockClasses, Image, check_image
-from imagine_deblur.psf.estimation.network import Output
-from imagine_deblur.psf.estimation.posterior import Quantity
 from imagine_deblur.psf.estimation.spectrum import BLOCK, FREQUENCY, Summary, summarise
 from imagine_deblur.psf.estimation.table import table_scalars
 from imagine_deblur.psf.models import PSF
 
 FloatArray = npt.NDArray[np.float64]
 
-RADIUS_TOLERANCE, RADIUS_TOLERANCE_PX = 0.05, 0.1
-"""`Estimate.confidence` is the probability of an error below the greater of these."""
-NO_DISK_PX = 0.4
-"""Disks with smaller radii cannot be told from none and are left out of the PSF."""
+RADIUS_TOLERANCE, SIGMA_TOLERANCE, TOLERANCE_PX = 0.05, 0.10, 0.1
+"""`Estimate.confidence` is the probability of errors within these shares, or these px if more."""
+MOTION_SIGMA_PX = 0.5
+"""Gaussian assumed beside linear motion."""
 _TRUNCATED_SIZE = 15
 _LEAST_CONTRAST = 1.0  # nats between low and high frequencies; white noise has none
 
@@ -50,15 +48,25 @@ class Estimate:
         Central 90 % intervals, px.
     covariance : (2, 2) float64 ndarray
         Of radius and sigma, px^2.
+    width_px, width_se : float
+        Rms width of the kernel per axis, ``sqrt(R^2 / 4 + sigma^2)`` where it is a disk times a
+        Gaussian, predicted on its own, and its standard error, px. It stays well determined where
+        small disks and Gaussians cannot be told apart.
     noise : float
         Amplitude s of the shot + read model ``s * sqrt(y + 0.1) * N(0, 1)``, full scale 1.
     noise_interval : (float, float)
         Its central 90 % interval.
     confidence : float
         Predicted probability that the radius is within 5 % (or 0.1 px) of the truth; without a
-        disk, that sigma is within 10 % (or 0.1 px).
+        disk, that sigma is within 10 % (or 0.1 px). Doubt that the blur is of this family at all
+        lowers it.
     truncated : bool
         True where a Gaussian without a disk appears cut to 15x15 px, as sampled kernels are.
+    motion : Motion or None
+        Linear motion, where that is the likelier cause of the blur.
+    motion_probability, other_probability : float
+        Probabilities that the blur is linear motion, and that it is neither this nor a disk times
+        a Gaussian (camera shake).
     captures : int
         Number of captures behind the estimate.
     blocks : int
@@ -74,10 +82,15 @@ class Estimate:
     disk_radius_interval: tuple[float, float]
     gaussian_sigma_interval: tuple[float, float]
     covariance: FloatArray
+    width_px: float
+    width_se: float
     noise: float
     noise_interval: tuple[float, float]
     confidence: float
     truncated: bool
+    motion: Motion | None
+    motion_probability: float
+    other_probability: float
     captures: int
     blocks: int
     kinds: dict[str, float] = field(default_factory=dict)
@@ -85,13 +98,15 @@ class Estimate:
     @property
     def psf(self) -> PSF:
         """The blur as a PSF; the identity where the capture is sharp."""
-        if self.disk_radius_px < NO_DISK_PX and self.truncated:
+        if self.motion is not None:
+            return PSF((self.motion, Gaussian(MOTION_SIGMA_PX)))
+        if self.disk_radius_px == 0.0 and self.truncated:
             line = np.arange(_TRUNCATED_SIZE) - _TRUNCATED_SIZE // 2
             profile = np.exp(-0.5 * (line / max(self.gaussian_sigma_px, 0.1)) ** 2)
             kernel = np.outer(profile, profile)
             return PSF((Sampled(kernel / kernel.sum()),))
         parts: list[Disk | Gaussian] = []
-        if self.disk_radius_px >= NO_DISK_PX:
+        if self.disk_radius_px > 0.0:
             parts.append(Disk(self.disk_radius_px))
         if self.gaussian_sigma_px > 0.0:
             parts.append(Gaussian(self.gaussian_sigma_px))
@@ -107,10 +122,17 @@ class Estimate:
             "disk_radius_interval_90": list(self.disk_radius_interval),
             "gaussian_sigma_interval_90": list(self.gaussian_sigma_interval),
             "covariance": self.covariance.tolist(),
+            "width_px": self.width_px,
+            "width_se": self.width_se,
             "noise": self.noise,
             "noise_interval_90": list(self.noise_interval),
             "confidence": self.confidence,
             "truncated": self.truncated,
+            "motion": None
+            if self.motion is None
+            else {"length_px": self.motion.length_px, "angle_deg": self.motion.angle_deg},
+            "motion_probability": self.motion_probability,
+            "other_probability": self.other_probability,
             "psf": self.psf.to_dict(),
             "captures": self.captures,
             "blocks": self.blocks,
@@ -193,7 +215,7 @@ def combine(summaries: Sequence[Summary]) -> Summary:
     return Summary(
         curves=np.tensordot(weight, np.stack([s.curves for s in summaries]), 1),
         blocks=float(sum(s.blocks for s in summaries)),
-        plane=np.tensordot(weight, np.stack([s.plane for s in summaries]), 1),
+        sectors=np.tensordot(weight, np.stack([s.sectors for s in summaries]), 1),
         kinds={k: float(np.mean([s.kinds[k] for s in summaries])) for k in summaries[0].kinds},
     )
 
@@ -204,70 +226,66 @@ def estimate_from(
     """Estimate from a summary that is at hand; see `estimate_psf`."""
     ensemble = network.bundled()
     output = ensemble(summary, table)
-    radius, tempered = radius_of(output, ensemble.radius_temperature)
-    alone = radius.value < NO_DISK_PX
-    sigma_probability = posterior.temper(
-        output.sigma_alone if alone else output.sigma_with_disk, ensemble.sigma_temperature
+    value = readout.radius_value(output)
+    alone = value == 0.0
+    of_radius = readout.calibrated(output.radius, ensemble, "radius_temperature")
+    of_sigma = readout.calibrated(
+        output.sigma_alone if alone else output.sigma_with_disk, ensemble, "sigma_temperature"
     )
-    sigma = sigma_of(sigma_probability)
-    if alone:
-        tolerance = max(0.1 * sigma.value, RADIUS_TOLERANCE_PX)
-        confidence = posterior.mass_within(
-            sigma_probability,
-            (sigma.value - tolerance) / network.SIGMA_GRID[1],
-            (sigma.value + tolerance) / network.SIGMA_GRID[1],
-        ) * posterior.mass_within(tempered, -0.5, radius_bin(2 * NO_DISK_PX))
-    else:
-        tolerance = max(RADIUS_TOLERANCE * radius.value, RADIUS_TOLERANCE_PX)
-        confidence = posterior.mass_within(
-            tempered, radius_bin(radius.value - tolerance), radius_bin(radius.value + tolerance)
-        )
-    correlation = ensemble.correlation(radius.value)
+    radius = readout.radius_quantity(value, of_radius)
+    sigma = readout.sigma_quantity(of_sigma)
+    round_share, motion_share = float(output.family[0]), float(output.family[1])
+    within = _within(radius.value, sigma.value, of_radius, of_sigma, alone=alone)
+    correlation = 0.0 if alone else ensemble.correction("correlation", value)
     spread = np.array([radius.standard_error, sigma.standard_error])
     covariance = np.outer(spread, spread) * np.array([[1, correlation], [correlation, 1]])
-    centre, deviation = output.log_noise
+    noise_scale = ensemble.correction("noise_scale", 0.0)
     s, s_low, s_high = (
-        max(0.0, float(np.exp(centre + z * deviation)) - network.NOISE_OFFSET)
-        for z in (0.0, -1.645, 1.645)
+        output.log_noise.at(z * noise_scale, network.NOISE_OFFSET) for z in (0.0, -1.645, 1.645)
     )
+    width = output.log_width
+    width_se = ensemble.correction("width_scale", 0.0) * width.deviation * np.exp(width.mean)
+    motion = None
+    if motion_share > max(0.5, round_share):
+        angle = directions.motion_angle_deg(directions.harmonic(summary.sectors))
+        motion = Motion(min(output.log_length.at(0.0, 0.0), 30.0), angle)
     return Estimate(
-        disk_radius_px=0.0 if alone else radius.value,
+        disk_radius_px=radius.value,
         gaussian_sigma_px=sigma.value,
         disk_radius_se=radius.standard_error,
         gaussian_sigma_se=sigma.standard_error,
         disk_radius_interval=radius.interval,
         gaussian_sigma_interval=sigma.interval,
         covariance=covariance,
+        width_px=width.at(0.0, network.WIDTH_OFFSET_PX),
+        width_se=float(width_se),
         noise=s,
         noise_interval=(s_low, s_high),
-        confidence=float(np.clip(confidence, 0.0, 1.0)),
+        confidence=float(np.clip(within * round_share, 0.0, 1.0)),
         truncated=bool(alone and output.truncated > 0.5),
+        motion=motion,
+        motion_probability=motion_share,
+        other_probability=float(output.family[2]),
         captures=captures,
         blocks=int(summary.blocks),
         kinds=dict(summary.kinds),
     )
 
 
-def radius_bin(radius_px: float) -> float:
-    """Fractional bin of a radius."""
-    return float(np.log1p(max(radius_px, 0.0)) / network.RADIUS_LOG_STEP)
-
-
-def radius_of(output: Output, temperature: float) -> tuple[Quantity, FloatArray]:
-    """The radius and its tempered distribution."""
-    value = float(np.expm1(posterior.centre(output.radius, 6.0) * network.RADIUS_LOG_STEP))
-    tempered = posterior.temper(output.radius, temperature)
-    low, lower, upper, high = np.expm1(
-        posterior.quantiles(tempered, (0.05, 0.15866, 0.84134, 0.95)) * network.RADIUS_LOG_STEP
+def _within(
+    radius: float, sigma: float, of_radius: FloatArray, of_sigma: FloatArray, *, alone: bool
+) -> float:
+    """Probability that the errors stay within what `Estimate.confidence` names."""
+    if alone:
+        tolerance = max(SIGMA_TOLERANCE * sigma, TOLERANCE_PX)
+        step = network.SIGMA_GRID[1]
+        near = posterior.mass_within(
+            of_sigma, (sigma - tolerance) / step, (sigma + tolerance) / step
+        )
+        return near * posterior.mass_within(
+            of_radius, -0.5, readout.radius_bin(2 * readout.NO_DISK_PX)
+        )
+    tolerance = max(RADIUS_TOLERANCE * radius, TOLERANCE_PX)
+    return posterior.mass_within(
+        of_radius, readout.radius_bin(radius - tolerance), readout.radius_bin(radius + tolerance)
     )
-    return Quantity(value, float(upper - lower) / 2, (float(low), float(high))), tempered
-
-
-def sigma_of(probability: FloatArray) -> Quantity:
-    """Sigma from its tempered distribution: the mean."""
-    step = float(network.SIGMA_GRID[1])
-    value = float((probability * network.SIGMA_GRID).sum())
-    low, lower, upper, high = step * posterior.quantiles(
-        probability, (0.05, 0.15866, 0.84134, 0.95)
-    )
-    return Quantity(value, float(upper - lower) / 2, (float(low), float(high)))

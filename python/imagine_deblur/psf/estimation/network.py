@@ -1,9 +1,10 @@
-"""The small learned regressor: curves in, distributions over radius, sigma and noise out.
+"""The small learned regressor: curves in, distributions over the blur's parameters out.
 
 An ensemble of small one-dimensional convolutional networks, evaluated with numpy. Each member is
-four convolutions over frequency and three dense layers; its output is a histogram over the disk
-radius, one over the Gaussian sigma given a disk, one over it given none, the log-odds that a
-Gaussian is cut to 15x15 px, and mean and log-variance of the logarithm of the noise.
+four convolutions over frequency and three dense layers. `HEADS` lists its outputs: a histogram
+over the disk radius, one over the Gaussian sigma given a disk, one over it given none, the log-odds
+that a Gaussian is cut to 15x15 px, mean and log-variance of the logarithms of noise, rms width and
+length of motion, and the logits of three families: disk times Gaussian, linear motion, shake.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from importlib.resources import files
 import numpy as np
 import numpy.typing as npt
 
-from imagine_deblur.psf.estimation.spectrum import Summary
+from imagine_deblur.psf.estimation.directions import harmonic, main_direction
+from imagine_deblur.psf.estimation.spectrum import BINS, SECTOR_BINS, Summary
 
 FloatArray = npt.NDArray[np.float32]
 
-RADIUS_BINS, SIGMA_BINS = 192, 64
+RADIUS_BINS, SIGMA_BINS = 320, 64
 RADIUS_END, SIGMA_END = 9.5, 4.5
 RADIUS_LOG_STEP = float(np.log1p(RADIUS_END) / (RADIUS_BINS - 1))
 RADIUS_GRID = np.expm1(np.arange(RADIUS_BINS) * RADIUS_LOG_STEP)
@@ -29,10 +31,38 @@ SIGMA_GRID = np.linspace(0.0, SIGMA_END, SIGMA_BINS)
 """Sigmas in px."""
 NOISE_OFFSET = 5e-4
 """Added to the noise amplitude before its logarithm."""
-NOISE_CENTRE = -6.0
+WIDTH_OFFSET_PX = 0.2
+"""Added to the rms width before its logarithm."""
 
-OUTPUTS = RADIUS_BINS + 2 * SIGMA_BINS + 3
+FAMILIES = ("round", "motion", "shake")
+HEADS = {
+    "radius": RADIUS_BINS,
+    "sigma_with_disk": SIGMA_BINS,
+    "sigma_alone": SIGMA_BINS,
+    "truncated": 1,
+    "log_noise": 2,
+    "log_width": 2,
+    "log_length": 2,
+    "family": len(FAMILIES),
+}
+CHANNELS = 6
+"""The four curves and strength and main component of the dependence on direction."""
+SCALARS = CHANNELS + 1 + 4
+CENTRES = {"log_noise": -6.0, "log_width": 0.5, "log_length": 2.0}
+"""Added to the predicted means, so that untrained outputs start near the data."""
 WEIGHTS = "weights.npz"
+
+
+@dataclass(frozen=True)
+class Normal:
+    """Mean and standard deviation of a logarithm."""
+
+    mean: float
+    deviation: float
+
+    def at(self, z: float, offset: float) -> float:
+        """The value `z` deviations from the mean, the logarithm and its offset undone."""
+        return max(0.0, float(np.exp(self.mean + z * self.deviation)) - offset)
 
 
 @dataclass(frozen=True)
@@ -41,28 +71,38 @@ class Output:
 
     Attributes
     ----------
-    radius : (192,) float64 ndarray
+    radius : (320,) float64 ndarray
         Probability at `RADIUS_GRID`.
     sigma_with_disk, sigma_alone : (64,) float64 ndarray
         Probability at `SIGMA_GRID` with a disk and without.
     truncated : float
         Probability that a Gaussian without a disk is cut to 15x15 px.
-    log_noise : (float, float)
-        Mean and standard deviation of ``log(s + NOISE_OFFSET)``.
+    log_noise, log_width, log_length : Normal
+        Of the noise amplitude plus `NOISE_OFFSET`, of the kernel's rms width in px per axis plus
+        `WIDTH_OFFSET_PX`, and of the length of motion in px.
+    family : (3,) float64 ndarray
+        Probabilities of `FAMILIES`.
     """
 
     radius: npt.NDArray[np.float64]
     sigma_with_disk: npt.NDArray[np.float64]
     sigma_alone: npt.NDArray[np.float64]
     truncated: float
-    log_noise: tuple[float, float]
+    log_noise: Normal
+    log_width: Normal
+    log_length: Normal
+    family: npt.NDArray[np.float64]
 
 
 def inputs(summary: Summary, table: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """The (4, 128) curves without their means, and 9 scalars: means, log of blocks, table."""
-    means = summary.curves.mean(axis=1)
+    """The (6, 128) curves without their means, and 11 scalars: means, log of blocks, table."""
+    second = harmonic(summary.sectors)
+    turned = (second * np.conj(main_direction(second))).real
+    direction = np.repeat(np.stack([np.abs(second), turned]), BINS // SECTOR_BINS, axis=1)
+    curves = np.concatenate([summary.curves, direction.astype(np.float32)])
+    means = curves.mean(axis=1)
     scalars = np.concatenate([means, [np.log(summary.blocks)], table]).astype(np.float32)
-    return summary.curves - means[:, None], scalars
+    return curves - means[:, None], scalars
 
 
 def _convolve(x: FloatArray, weight: FloatArray, bias: FloatArray, stride: int) -> FloatArray:
@@ -86,21 +126,29 @@ class Ensemble:
     Parameters
     ----------
     arrays : mapping of str to ndarray
-        As in the bundled file: ``curve_mean`` and ``curve_scale`` (4, 128), ``scalar_mean`` and
-        ``scalar_scale`` (9,), ``members``, ``radius_temperature`` and ``sigma_temperature`` (),
-        ``correlation`` (2, k) of radii and values, and per member ``m0.c1.weight`` and so on.
+        As in the bundled file: ``curve_mean`` and ``curve_scale`` (6, 128), ``scalar_mean`` and
+        ``scalar_scale`` (11,), ``members`` (), per name of `correction` a (2, k) array of knots
+        and values, and per member ``m0.c1.weight`` and so on.
     """
 
     def __init__(self, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
         self._arrays = {name: np.asarray(value, dtype=np.float32) for name, value in arrays.items()}
         self.members = int(self._arrays["members"])
-        self.radius_temperature = float(self._arrays["radius_temperature"])
-        self.sigma_temperature = float(self._arrays["sigma_temperature"])
 
-    def correlation(self, radius_px: float) -> float:
-        """Correlation of the errors of radius and sigma near a radius, in (-1, 1)."""
-        knots, values = self._arrays["correlation"]
-        return float(np.interp(radius_px, knots, values))
+    def correction(self, name: str, at: float) -> float:
+        """What calibration found.
+
+        Parameters
+        ----------
+        name : {"radius_temperature", "sigma_temperature", "correlation", "noise_scale", \
+                "width_scale", "length_scale"}
+            A temperature at the logarithm of a distribution's spread in bins, the correlation of
+            the errors of radius and sigma at a radius in px, or the factor on a predicted
+            deviation (`at` is then without effect).
+        at : float
+        """
+        knots, values = self._arrays[name]
+        return float(np.interp(at, knots, values))
 
     def _layer(self, member: int, name: str) -> tuple[FloatArray, FloatArray]:
         prefix = f"m{member}.{name}."
@@ -128,17 +176,30 @@ class Ensemble:
         curves, scalars = inputs(summary, table)
         curves = (curves - self._arrays["curve_mean"]) / self._arrays["curve_scale"]
         scalars = (scalars - self._arrays["scalar_mean"]) / self._arrays["scalar_scale"]
-        a, b = RADIUS_BINS, RADIUS_BINS + SIGMA_BINS
-        c = b + SIGMA_BINS
         rows = [self._member(i, curves, scalars) for i in range(self.members)]
-        centre = np.array([row[c + 1] + NOISE_CENTRE for row in rows], dtype=np.float64)
-        variance = np.exp(np.array([np.clip(row[c + 2], -6, 3) for row in rows], dtype=np.float64))
+        ends = np.cumsum(list(HEADS.values()))
+        heads = {
+            name: np.stack([row[end - HEADS[name] : end] for row in rows])
+            for name, end in zip(HEADS, ends, strict=True)
+        }
+
+        def histogram(name: str) -> npt.NDArray[np.float64]:
+            return np.asarray(np.mean([_softmax(row) for row in heads[name]], axis=0))
+
+        def normal(name: str) -> Normal:
+            mean, log_variance = heads[name].astype(np.float64).T
+            variance = np.exp(np.clip(log_variance, -6, 3)).mean() + mean.var()
+            return Normal(float(mean.mean()) + CENTRES[name], float(np.sqrt(variance)))
+
         return Output(
-            radius=np.mean([_softmax(row[:a]) for row in rows], axis=0),
-            sigma_with_disk=np.mean([_softmax(row[a:b]) for row in rows], axis=0),
-            sigma_alone=np.mean([_softmax(row[b:c]) for row in rows], axis=0),
-            truncated=float(np.mean([1 / (1 + np.exp(-float(row[c]))) for row in rows])),
-            log_noise=(float(centre.mean()), float(np.sqrt(variance.mean() + centre.var()))),
+            radius=histogram("radius"),
+            sigma_with_disk=histogram("sigma_with_disk"),
+            sigma_alone=histogram("sigma_alone"),
+            truncated=float(np.mean(1 / (1 + np.exp(-heads["truncated"].astype(np.float64))))),
+            log_noise=normal("log_noise"),
+            log_width=normal("log_width"),
+            log_length=normal("log_length"),
+            family=histogram("family"),
         )
 
 

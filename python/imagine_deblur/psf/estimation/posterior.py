@@ -31,8 +31,14 @@ class Quantity:
 
 def temper(probability: FloatArray, temperature: float) -> FloatArray:
     """Widen (temperature > 1) or narrow a distribution: ``p**(1/T)``, normalised."""
-    result = np.power(np.maximum(probability, 1e-12), 1.0 / temperature)
+    result = np.power(np.maximum(probability, 1e-30), 1.0 / temperature)
     return np.asarray(result / result.sum())
+
+
+def spread(probability: FloatArray) -> float:
+    """Half the width of the central 68.27 % in bins."""
+    low, high = quantiles(probability, (0.15866, 0.84134))
+    return float(high - low) / 2
 
 
 def quantiles(probability: FloatArray, at: npt.ArrayLike) -> FloatArray:

@@ -32,6 +32,8 @@ FREQUENCY = np.linspace(FIRST_FREQUENCY, LAST_FREQUENCY, BINS)
 """Centres of the frequency bins in cycles/px; beyond 0.5 only the diagonals contribute."""
 
 CURVES = ("mean", "typical", "quiet", "fine")
+SECTORS, SECTOR_BINS = 8, 64
+"""Directions that are told apart, 22.5 degrees each, and bins of frequency in each."""
 
 _SCENE_BLOCKS, _QUIET_BLOCKS, _LARGE_BLOCKS = 160, 40, 48
 _FLOOR = np.float32(1e-9)
@@ -51,15 +53,16 @@ class Summary:
         over the quietest blocks ("quiet"), and "typical" with blocks twice as large ("fine").
     blocks : float
         Number of informative blocks behind the curves.
-    plane : (128, 65) float32 ndarray
-        Mean logarithm over informative blocks per frequency, for direction diagnostics.
+    sectors : (8, 64) float32 ndarray
+        "typical" by direction of the frequency: sector k is centred on ``22.5 k - 78.75`` degrees
+        from the column axis, rows counted downwards.
     kinds : dict of str to float
         Shares of the candidate blocks by kind, see `BlockClasses`.
     """
 
     curves: FloatArray
     blocks: float
-    plane: FloatArray
+    sectors: FloatArray
     kinds: dict[str, float]
 
 
@@ -79,6 +82,8 @@ class _Rings:
     share: npt.NDArray[np.float64]
     weight: npt.NDArray[np.float64]
     total: npt.NDArray[np.float64]
+    sector: IntArray
+    sector_total: npt.NDArray[np.float64]
 
 
 @lru_cache(maxsize=4)
@@ -95,7 +100,12 @@ def _rings(size: int) -> _Rings:
     total = np.zeros(BINS)
     total += np.bincount(lower.ravel(), (weight * (1 - share)).ravel(), BINS)
     total += np.bincount(lower.ravel() + 1, (weight * share).ravel(), BINS)
-    return _Rings(lower.ravel(), share.ravel(), weight.ravel(), total)
+    angle = np.arctan2(fy, fx)  # -pi/2 to pi/2
+    sector = np.minimum(((angle / np.pi + 0.5) * SECTORS).astype(np.intp), SECTORS - 1)
+    sector = sector * SECTOR_BINS + lower // (BINS // SECTOR_BINS)
+    sector_total = np.zeros(SECTORS * SECTOR_BINS)
+    sector_total += np.bincount(sector.ravel(), weight.ravel(), sector_total.size)
+    return _Rings(lower.ravel(), share.ravel(), weight.ravel(), total, sector.ravel(), sector_total)
 
 
 def radial(plane: npt.NDArray[Any]) -> FloatArray:
@@ -121,6 +131,21 @@ def radial(plane: npt.NDArray[Any]) -> FloatArray:
     result[known] /= rings.total[known]
     result[~known] = np.interp(FREQUENCY[~known], FREQUENCY[known], result[known])
     return result.astype(np.float32)
+
+
+def by_direction(plane: npt.NDArray[Any]) -> FloatArray:
+    """Average a half plane over the sectors and bins of `Summary.sectors`, (8, 64) float32.
+
+    Where no coefficient lies in a sector's bin, the mean over directions stands.
+    """
+    rings = _rings(plane.shape[0])
+    total = np.zeros(SECTORS * SECTOR_BINS)
+    total += np.bincount(rings.sector, rings.weight * plane.ravel(), total.size)
+    mean = radial(plane).reshape(SECTOR_BINS, -1).mean(axis=1)
+    known = rings.sector_total > 0.5
+    result = np.where(known, total / np.where(known, rings.sector_total, 1.0), 0.0)
+    result = result.reshape(SECTORS, SECTOR_BINS)
+    return np.where(known.reshape(result.shape), result, mean).astype(np.float32)
 
 
 def power(image: Image, origin: IntArray, size: int) -> FloatArray:
@@ -210,4 +235,4 @@ def summarise(image: Image) -> Summary | BlockClasses:
             curves[3] = radial(_average(image, large, large_index)[1])
     names = ("scene", "flat", "dark", "saturated", "cloud")
     shares = {name: classes.share(name) for name in names}
-    return Summary(curves, float(chosen.size), typical, shares)
+    return Summary(curves, float(chosen.size), by_direction(typical), shares)
