@@ -6,9 +6,9 @@ import json
 
 import numpy as np
 import pytest
-import synthetic
 
 import imagine_deblur
+import synthetic
 from imagine_deblur.degradation import blur
 from imagine_deblur.errors import PsfError
 from imagine_deblur.metrics.fidelity import psnr
