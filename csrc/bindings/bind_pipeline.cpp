@@ -137,6 +137,14 @@ void register_pipeline(py::module_& module) {
            py::kw_only(), py::arg("inputs"), py::arg("overlap") = 0, py::arg("multiple_of") = 1,
            py::arg("drop_scratch") = false);
 
+  module.def(
+      "frame_shape",
+      [](const py::array& image) {
+        const FrameShape shape = read_only_frame(image).shape;
+        return py::make_tuple(shape.rows, shape.columns, shape.bands);
+      },
+      py::arg("image"));
+
   module.def("pipeline_bytes", &bytes_needed, py::arg("rows"), py::arg("columns"),
              py::arg("bands"), py::arg("float32"), py::arg("engine"), py::arg("stage"),
              py::arg("options"), py::arg("tile_rows"));

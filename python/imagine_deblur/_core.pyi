@@ -21,6 +21,7 @@ def encode_jpeg(
     subsampling: str = "4:2:0",
     progressive: bool = False,
 ) -> bytes: ...
+def frame_shape(image: Frame) -> tuple[int, int, int]: ...
 def pipeline_bytes(
     rows: int,
     columns: int,
