@@ -9,7 +9,7 @@ exception                   also a              raised when
 `EngineError`               `RuntimeError`      a runtime is missing, or a model cannot be run by it
 `MemoryBudgetError`         `MemoryError`       the budget or the disk is too small for the frame
 `PsfError`                  `ValueError`        a PSF or a PSF record cannot be used
-`EstimationError`           `RuntimeError`      the image carries too little information about its blur
+`EstimationError`           `RuntimeError`      the image tells too little about its blur
 `CalibrationError`          `RuntimeError`      a calibration against a reference did not succeed
 `CancelledError`            `RuntimeError`      the caller's callback stopped the run
 `OutputExistsError`         `FileExistsError`   the output exists and overwriting was not asked for
@@ -48,7 +48,7 @@ class InputImageError(ImagineDeblurError, ValueError):
 
 
 class TruncatedJpegError(InputImageError):
-    """The JPEG ends or is corrupt before its last scanline; `salvage=True` restores what is there."""
+    """The JPEG ends or is corrupt before its last scanline; `salvage=True` keeps what is there."""
 
 
 class OptionsError(ImagineDeblurError, ValueError):

@@ -81,9 +81,9 @@ def plan_pool(
     wanted = base - host + engine_bytes + least
     raise MemoryBudgetError(
         f"this frame needs {_mib(wanted)} MiB even in the shortest strips (interpreter "
-        f"{_mib(base - host)}, engine {_mib(engine_bytes)}, buffer pool {_mib(least)}); {_mib(allowed - host)} "
-        "MiB are allowed: raise max_ram (--max-ram) or the memory cgroup's limit, or take smaller "
-        "tiles",
+        f"{_mib(base - host)}, engine {_mib(engine_bytes)}, buffer pool {_mib(least)}); "
+        f"{_mib(allowed - host)} MiB are allowed: raise max_ram (--max-ram) or the memory cgroup's "
+        "limit, or take smaller tiles",
         wanted=wanted,
         allowed=allowed - host,
     )

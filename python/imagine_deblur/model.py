@@ -219,6 +219,9 @@ def build_engine(
         opened: Any = engines.open_engine(
             model.descriptor, (rows, columns), engine=options.engine, settings=settings
         )
+        if options.ensemble > 1:
+            folds = options.ensemble if rows == columns else 4
+            opened = engines.EnsembleEngine(opened, folds)
     elif model.function is not None:
         spec = engines.EngineSpec("callable", "f32", 3, 3, rows, columns, local=False)
         opened = engines.CallableEngine(model.function, spec)

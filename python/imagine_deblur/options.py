@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imagine_deblur.engines.ensemble import FOLDS
 from imagine_deblur.errors import OptionsError
 from imagine_deblur.psf.field import PsfField
 from imagine_deblur.psf.models import PSF
@@ -81,8 +82,12 @@ class Options:
     without_information : {"passthrough", "error"}
         What to do when the blur cannot be estimated: write the capture as it is, with a warning,
         or raise `EstimationError`.
+    ensemble : {1, 4, 8}
+        Average the network over so many flips and turns of its tiles, at so many times the cost;
+        8 needs square tiles and is 4 where they are not.
     deadline : float or None
-        Seconds a frame may take; with ``model="auto"`` the best choice expected to meet it.
+        Seconds a frame may take; with ``model="auto"`` the best choice of network and ensemble
+        that is expected to meet it.
     quality : int
         JPEG quality of the output, 1 to 100.
     subsampling : {"keep", "4:4:4", "4:2:2", "4:2:0"}
@@ -121,6 +126,7 @@ class Options:
     overlap: int = 32
     guard: bool = True
     without_information: str = "passthrough"
+    ensemble: int = 1
     deadline: float | None = None
     quality: int = 95
     subsampling: str = "keep"
@@ -142,6 +148,8 @@ class Options:
         self._one_of("subsampling", SUBSAMPLINGS)
         self._one_of("scheduling", SCHEDULINGS)
         self._one_of("without_information", WITHOUT_INFORMATION)
+        if self.ensemble not in FOLDS:
+            raise OptionsError("ensemble", self.ensemble, "1, 4 or 8")
         self._between("quality", 1, 100)
         self._between("tile", 32, 65_500)
         self._between("overlap", 0, 1024)

@@ -22,6 +22,8 @@ class Report:
         The network (or ``"wiener"``), and its file's hash.
     engine, precision : str
         The runtime and the arithmetic it really used.
+    ensemble : int
+        How many flips and turns were averaged.
     psf : dict or None
         The PSF used as JSON values, with ``id``; None when there was none.
     psf_source : str
@@ -56,6 +58,7 @@ class Report:
     model_sha256: str | None
     engine: str
     precision: str
+    ensemble: int
     psf: dict[str, Any] | None
     psf_source: str
     psf_confidence: float | None

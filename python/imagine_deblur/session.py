@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from imagine_deblur import _core
 from imagine_deblur._version import VERSION
+from imagine_deblur.anytime import Chooser
 from imagine_deblur.blur import Blur, given_blur
 from imagine_deblur.errors import (
     EstimationError,
@@ -50,6 +51,7 @@ class _Run:
     """The parts one frame runs through."""
 
     model: Model
+    ensemble: int
     spec: WienerSpec | None
     engine: _core.Engine
     stage: WienerStage | None
@@ -83,6 +85,8 @@ class Session:
         self._threads = self.options.threads or int(_core.topology()["usable_threads"])
         self._given = None if self.options.psf is None else given_blur(self.options.psf)
         self._model: Model = resolve_model(self.options.model)
+        anytime = self.options.deadline is not None and self.options.model == "auto"
+        self._chooser = Chooser(self.options, self._threads) if anytime else None
         self._workers: _core.WorkerPool | None = None
         self._executor: ThreadPoolExecutor | None = None
         self._engine: tuple[tuple[object, ...], _core.Engine] | None = None
@@ -239,6 +243,7 @@ class Session:
         started = time.perf_counter()
         if not isinstance(image, np.ndarray):
             raise InputImageError(f"expected an ndarray, got {type(image).__name__}")
+        shape = _core.frame_shape(image)
         result = np.empty_like(image, order="C") if out is None else out
         if out is not None and np.may_share_memory(image, out):
             raise OptionsError("out", "an array", "memory that does not overlap the image")
@@ -246,7 +251,6 @@ class Session:
             blur, estimate_seconds = self._blur_of_array(image)
         else:
             blur, estimate_seconds = Blur(psf, "given"), 0.0
-        shape = (image.shape[0], image.shape[1], image.shape[2] if image.ndim == 3 else 1)
         run = self._prepare(shape, blur, float32=image.dtype == np.float32)
         native = _core.run_array(
             image,
@@ -357,7 +361,12 @@ class Session:
     # ---- the parts of a run -------------------------------------------------------------------
 
     def _prepare(self, shape: tuple[int, int, int], blur: Blur, *, float32: bool) -> _Run:
-        model = self._model if blur.psf is not None or not self._model.needs_psf else IDENTITY
+        model, ensemble = self._model, self.options.ensemble
+        if self._chooser is not None and self.options.deadline is not None:
+            choice = self._chooser.choose(shape[0] * shape[1], self.options.deadline)
+            model, ensemble = choice.model, choice.ensemble
+        if blur.psf is None and model.needs_psf:
+            model = IDENTITY
         threads = self._threads
         if self._workers is None:
             processors = _core.topology()["processors"] if self.options.pin else []
@@ -388,7 +397,7 @@ class Session:
             multiple_of=model.multiple_of,
             may_shrink=True,
         )
-        engine = self._engine_for(model, plan.tile_rows, plan.tile_columns, shape[2])
+        engine = self._engine_for(model, ensemble, plan.tile_rows, plan.tile_columns, shape[2])
         options = _core.PipelineOptions(
             inputs=model.input_indices(shape[2], spec),
             overlap=overlap,
@@ -408,7 +417,7 @@ class Session:
             self._pool = None
             folder = "" if self.options.temp_dir is None else os.fspath(self.options.temp_dir)
             self._pool = _core.BufferPool(wanted, folder=folder)
-        return _Run(model, spec, engine, stage, self._pool, self._workers, options)
+        return _Run(model, ensemble, spec, engine, stage, self._pool, self._workers, options)
 
     def _stage_for(
         self, psf: PSF | PsfField | None, spec: WienerSpec | None, model: Model
@@ -423,11 +432,14 @@ class Session:
         stage.guard = Guard() if self.options.guard and model.is_network else None
         return stage
 
-    def _engine_for(self, model: Model, rows: int, columns: int, bands: int) -> _core.Engine:
-        key = (model, rows, columns, 0 if model.is_network else bands)
+    def _engine_for(
+        self, model: Model, ensemble: int, rows: int, columns: int, bands: int
+    ) -> _core.Engine:
+        key = (model, ensemble, rows, columns, 0 if model.is_network else bands)
         if self._engine is None or self._engine[0] != key:
             self._engine = None  # the old engine's memory goes before the new one comes
-            engine = build_engine(model, self.options, self._threads, rows, columns, bands)
+            options = replace(self.options, ensemble=ensemble)
+            engine = build_engine(model, options, self._threads, rows, columns, bands)
             self._engine = (key, engine)
         return self._engine[1]
 
@@ -444,6 +456,7 @@ class Session:
             "model_sha256": run.model.sha256,
             "engine": run.engine.name,
             "precision": run.engine.precision,
+            "ensemble": run.ensemble,
             "psf": None if blur.psf is None else blur.psf.to_dict(),
             "psf_id": None if blur.psf is None else blur.psf.id,
             "psf_source": blur.source,
@@ -467,6 +480,8 @@ class Session:
         seconds = {"estimate": estimate_seconds}
         seconds |= {phase: native[f"{phase}_seconds"] for phase in phases}
         seconds["total"] = total_seconds
+        if self._chooser is not None:
+            self._chooser.observe(shape[0] * shape[1], seconds)
         return Report(
             source=source,
             output=output,
@@ -478,6 +493,7 @@ class Session:
             model_sha256=run.model.sha256,
             engine=run.engine.name,
             precision=run.engine.precision,
+            ensemble=run.ensemble,
             psf=None if blur.psf is None else {"id": blur.psf.id, **blur.psf.to_dict()},
             psf_source=blur.source,
             psf_confidence=blur.confidence,

@@ -82,6 +82,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="when the blur cannot be estimated (default: passthrough)",
     )
     blur.add_argument(
+        "--ensemble",
+        type=int,
+        choices=(1, 4, 8),
+        default=default.ensemble,
+        help="average the network over so many flips and turns",
+    )
+    blur.add_argument(
         "--deadline",
         type=float,
         metavar="SECONDS",

@@ -7,6 +7,7 @@ takes.
 
 from imagine_deblur.engines.choose import ENGINES, open_engine, select
 from imagine_deblur.engines.descriptor import ModelDescriptor, describe
+from imagine_deblur.engines.ensemble import EnsembleEngine
 from imagine_deblur.engines.onnxruntime import OrtEngine, find_onnxruntime
 from imagine_deblur.engines.openvino import OpenVinoEngine, find_openvino
 from imagine_deblur.engines.plain import CallableEngine, IdentityEngine
@@ -19,6 +20,7 @@ __all__ = [
     "Engine",
     "EngineSettings",
     "EngineSpec",
+    "EnsembleEngine",
     "IdentityEngine",
     "ModelDescriptor",
     "OpenVinoEngine",
