@@ -10,7 +10,7 @@ by the capture itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,30 @@ KEPT, WIENER, CAPTURE = 0, 1, 2
 """Values of a guard mask: the network's block was kept, or replaced by which picture."""
 
 
+@dataclass(frozen=True)
+class Piece:
+    """Columns of a strip that are transformed together.
+
+    Attributes
+    ----------
+    read, write : slice
+        Columns read, and those of them that are kept; both in the frame's columns.
+    """
+
+    read: slice
+    write: slice
+
+    @property
+    def width(self) -> int:
+        """Columns read."""
+        return int(self.read.stop - self.read.start)
+
+    @property
+    def kept(self) -> slice:
+        """`write` counted from the first column read."""
+        return slice(self.write.start - self.read.start, self.write.stop - self.read.start)
+
+
 @dataclass
 class Guard:
     """Limits of the review, and what it found.
@@ -41,6 +65,9 @@ class Guard:
         A block is replaced when its residual's RMS exceeds `factor` times the frame's median.
     floor : float
         RMS below which no block is replaced, in [0, 1]; two 8-bit steps.
+    ceiling : float
+        RMS above which a block is replaced whatever the rest of the frame is like: where a network
+        invents everywhere, its median says nothing. Beyond noise and JPEG error of any capture.
     flat : float
         A block of the capture with a standard deviation below this holds no information.
     base_plane : int
@@ -52,6 +79,7 @@ class Guard:
 
     factor: float = 4.0
     floor: float = 2 / 255
+    ceiling: float = 16 / 255
     flat: float = 1 / 255
     base_plane: int = 0
 
@@ -65,8 +93,9 @@ class Guard:
         strip: Strip,
         plan: SpectrumPlan,
         field: PsfField,
-        otfs: Iterable[tuple[int, int, TransferArray]],
+        otfs: Callable[[], Iterable[tuple[int, int, TransferArray]]],
         work: tuple[Complex64Array, Complex64Array],
+        pieces: Sequence[Piece],
     ) -> int:
         """Measure the residual of a strip and replace blocks of its restored rows.
 
@@ -74,13 +103,15 @@ class Guard:
         ----------
         strip : Strip
         plan : SpectrumPlan
-            Of the strip's window.
+            Of a piece of the strip's window.
         field : PsfField
-        otfs : iterable of (int, int, ndarray)
-            Cell row, cell column and OTF on the plan's grid; each block is judged by its nearest
-            cell.
+        otfs : callable
+            Gives cell row, cell column and OTF on the plan's grid, cell after cell; each block is
+            judged by its nearest cell.
         work : pair of complex64 ndarray
             Scratch.
+        pieces : sequence of Piece
+            Of one width, aligned to blocks; their writes cover the frame's columns.
 
         Returns
         -------
@@ -89,31 +120,19 @@ class Guard:
         """
         planes = _Planes(strip)
         blocks = _BlockSums(*strip.capture[0].shape)
-        spectrum, product = work
-
-        def load(rows: slice, out: Float32Array) -> None:
-            planes.restored_luma(rows, out)
-            blocks.add_restored(rows, out)
-
-        plan.forward(load, spectrum)
         nearest = _nearest_cells(field, strip, blocks.shape)
-        for cell_row, cell_column, otf in otfs:
-            owned = nearest == (cell_row * len(field.grid[0]) + cell_column)
-
-            def store(
-                rows: slice, reblurred: Float32Array, owned: NDArray[np.bool_] = owned
-            ) -> None:
-                capture = np.empty(reblurred.shape, np.float32)
-                planes.capture_luma(rows, capture)
-                blocks.add_capture(rows, capture, capture - reblurred, owned)
-
-            plan.filter(spectrum, lambda block, _, otf=otf: otf[block], product)  # type: ignore[misc]
-            plan.inverse(product, store)
+        for piece in pieces:
+            sums = _BlockSums(strip.capture[0].shape[0], piece.width)
+            first_block = piece.read.start // self.BLOCK
+            cells = nearest[:, first_block : first_block + sums.shape[1]]
+            _measure(planes, plan, field, cells, otfs(), work, piece.read, sums)
+            blocks.take(sums, piece)
 
         first = (strip.finished[0] - strip.window[0]) // self.BLOCK
         last = -(-(strip.finished[1] - strip.window[0]) // self.BLOCK)
         residual = blocks.rms_residual()[first:last]
         limit = max(self.floor, self.factor * float(np.median(residual)))
+        limit = min(limit, self.ceiling)
         mask = np.where(residual > limit, np.uint8(WIENER), np.uint8(KEPT))
         capture_std, restored_std = (s[first:last] for s in blocks.deviations())
         flat = (capture_std < self.flat) & (restored_std > 2 * capture_std + self.flat)
@@ -123,6 +142,36 @@ class Guard:
             if np.any(mask == kind):
                 planes.replace(mask == kind, first * self.BLOCK, kind, self.base_plane)
         return int(np.count_nonzero(mask))
+
+
+def _measure(
+    planes: _Planes,
+    plan: SpectrumPlan,
+    field: PsfField,
+    nearest: NDArray[np.intp],
+    otfs: Iterable[tuple[int, int, TransferArray]],
+    work: tuple[Complex64Array, Complex64Array],
+    columns: slice,
+    sums: _BlockSums,
+) -> None:
+    """Blur the restored columns again and fill the sums over their blocks."""
+    spectrum, product = work
+
+    def load(rows: slice, out: Float32Array) -> None:
+        planes.restored_luma(rows, columns, out)
+        sums.add_restored(rows, out)
+
+    plan.forward(load, spectrum)
+    for cell_row, cell_column, otf in otfs:
+        owned = nearest == (cell_row * len(field.grid[0]) + cell_column)
+
+        def store(rows: slice, reblurred: Float32Array, owned: NDArray[np.bool_] = owned) -> None:
+            capture = np.empty(reblurred.shape, np.float32)
+            planes.capture_luma(rows, columns, capture)
+            sums.add_capture(rows, capture, capture - reblurred, owned)
+
+        plan.filter(spectrum, lambda block, _, otf=otf: otf[block], product)  # type: ignore[misc]
+        plan.inverse(product, store)
 
 
 def _nearest_cells(field: PsfField, strip: Strip, shape: tuple[int, int]) -> NDArray[np.intp]:
@@ -148,6 +197,24 @@ class _BlockSums:
         self._counts = row_counts[:, None] * column_counts[None, :]
         self._residual, self._capture, self._capture2, self._restored, self._restored2 = (
             np.zeros(shape) for _ in range(5)
+        )
+
+    def take(self, part: _BlockSums, piece: Piece) -> None:
+        """Copy the blocks a piece keeps."""
+        size = Guard.BLOCK
+        target = slice(piece.write.start // size, -(-piece.write.stop // size))
+        source = slice(piece.kept.start // size, -(-piece.kept.stop // size))
+        for mine, other in zip(self._sums, part._sums, strict=True):
+            mine[:, target] = other[:, source]
+
+    @property
+    def _sums(self) -> tuple[NDArray[np.float64], ...]:
+        return (
+            self._residual,
+            self._capture,
+            self._capture2,
+            self._restored,
+            self._restored2,
         )
 
     def _sum(
@@ -206,19 +273,23 @@ class _Planes:
         self._finished = (strip.finished[0] - start, strip.finished[1] - start)
         self._planes = (strip.planes[0] - start, strip.planes[1] - start)
 
-    def _luma(self, planes: list[Plane], rows: slice, out: Float32Array) -> None:
+    def _luma(self, planes: list[Plane], rows: slice, columns: slice, out: Float32Array) -> None:
         one = _SAMPLE_ONE[planes[0].dtype.name]
         weights = LUMA if len(planes) == 3 else (1.0,)
         out[...] = 0
         for plane, weight in zip(planes, weights, strict=True):
-            out += plane[rows] * np.float32(weight / one)
+            out += plane[rows, columns] * np.float32(weight / one)
 
-    def capture_luma(self, rows: slice, out: Float32Array) -> None:
-        self._luma(self._capture, rows, out)
+    def capture_luma(self, rows: slice, columns: slice, out: Float32Array) -> None:
+        self._luma(self._capture, rows, columns, out)
 
-    def restored_luma(self, rows: slice, out: Float32Array) -> None:
+    def restored_luma(self, rows: slice, columns: slice, out: Float32Array) -> None:
         """Restored rows; beyond them the base Wiener rows, beyond those the capture."""
-        self.capture_luma(rows, out)
+        first, last = self._finished
+        if first <= rows.start and rows.stop <= last:
+            self._luma(self._restored, slice(rows.start - first, rows.stop - first), columns, out)
+            return
+        self.capture_luma(rows, columns, out)
         bands = len(self._capture)
         for planes, (first, last) in (
             (self._linear[:bands], self._planes),
@@ -227,7 +298,7 @@ class _Planes:
             begin, end = max(rows.start, first), min(rows.stop, last)
             if begin < end:
                 part = out[begin - rows.start : end - rows.start]
-                self._luma(planes, slice(begin - first, end - first), part)
+                self._luma(planes, slice(begin - first, end - first), columns, part)
 
     def replace(
         self, blocks: NDArray[np.bool_], first_row: int, kind: int, base_plane: int
