@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from imagine_deblur.linear.extension import Float32Array
-from imagine_deblur.linear.guard import Guard
+from imagine_deblur.linear.guard import Guard, Piece
 from imagine_deblur.linear.wiener import (
     Complex64Array,
     SpectrumPlan,
@@ -33,6 +33,10 @@ _BYTE = np.float32(1 / 255)
 # Share of the inverse's squared weight within a strip's margin. Measured on blurred scenes, noise
 # 0.004: strips then equal the whole frame within one 8-bit step; with 0.999 they are up to 3 off.
 _MARGIN_WEIGHT = 0.9999
+
+# Strips wider than this run in pieces, each with the strip's margin on both sides: the transforms'
+# memory then does not grow with the frame's width.
+_PIECE_COLUMNS = 4096
 
 
 class WienerStage:
@@ -68,9 +72,7 @@ class WienerStage:
         lowest = min(spec.nsr)
         psfs = {psf for _, _, psf in self.field.cells}
         self._gap = max(default_gap(psf, lowest) for psf in psfs)
-        self._margin = max(
-            inverse_support_px(psf, lowest, weight=_MARGIN_WEIGHT) for psf in psfs
-        )
+        self._margin = max(inverse_support_px(psf, lowest, weight=_MARGIN_WEIGHT) for psf in psfs)
         self._margin = max(self._margin, self.field.support_px())
         self._plan: SpectrumPlan | None = None
         self._otf: TransferArray | None = None
@@ -84,8 +86,14 @@ class WienerStage:
         return self._margin
 
     def scratch_bytes(self, rows: int, columns: int, bands: int) -> int:
-        """Return the bytes of two spectra of a strip of `rows` x `columns` px."""
-        return 2 * SpectrumPlan(rows, columns, self._gap).spectrum_bytes
+        """Return the bytes of two spectra of a strip, or of its widest piece."""
+        width = cut_columns(columns, self._margin)[0].width
+        return 2 * SpectrumPlan(rows, width, self._gap).spectrum_bytes
+
+    def heap_share(self) -> float:
+        """Return the largest OTF's bytes, which stay outside the pool, over the scratch's."""
+        real = all(np.isrealobj(_otf_sample(psf)) for _, _, psf in self.field.cells)
+        return 0.25 if real else 0.5
 
     def _plan_for(self, rows: int, columns: int) -> SpectrumPlan:
         plan = self._plan
@@ -113,35 +121,41 @@ class WienerStage:
 
     def restore(self, strip: Strip) -> None:
         """Fill ``strip.linear`` from ``strip.capture``."""
-        capture, planes = strip.capture, strip.linear
-        plan = self._plan_for(*capture[0].shape)
-        work = self._work(plan, strip)
+        rows, columns = strip.capture[0].shape
+        for piece in cut_columns(columns, self._margin):
+            capture = [plane[:, piece.read] for plane in strip.capture]
+            plan = self._plan_for(rows, piece.width)
+            work = self._work(plan, strip)
 
-        def load(band: int, rows: slice, out: Float32Array) -> None:
-            _to_float(capture[band][rows], out)
+            def load(
+                band: int, rows: slice, out: Float32Array, capture: list[Plane] = capture
+            ) -> None:
+                _to_float(capture[band][rows], out)
 
-        for cell_row, cell_column, psf in self.field.cells:
-            store = self._store(strip, planes, cell_row, cell_column)
-            bank = WienerBank(psf, self.spec, plan, otf=self._otf_of(psf, plan))
-            for _ in bank.run(load, store, work, bands=len(capture)):
-                pass
+            for cell_row, cell_column, psf in self.field.cells:
+                store = self._store(strip, piece, cell_row, cell_column)
+                bank = WienerBank(psf, self.spec, plan, otf=self._otf_of(psf, plan))
+                for _ in bank.run(load, store, work, bands=len(capture)):
+                    pass
 
     def _store(
-        self, strip: Strip, planes: list[Plane], cell_row: int, cell_column: int
+        self, strip: Strip, piece: Piece, cell_row: int, cell_column: int
     ) -> Callable[[int, slice, Float32Array], None]:
         """Return what takes a cell's rows: a plain store, or a weighted sum over the cells."""
+        planes = [plane[:, piece.write] for plane in strip.linear]
         offset = strip.window[0] - strip.planes[0]
         if len(self.field.cells) == 1:
             return lambda plane, rows, values: _store_rows(
-                planes[plane], rows.start + offset, values
+                planes[plane], rows.start + offset, values[:, piece.kept]
             )
         first = cell_row == cell_column == 0
-        column_weights = self.field.column_weights(cell_column, planes[0].shape[1])
+        columns = strip.linear[0].shape[1]
+        column_weights = self.field.column_weights(cell_column, columns)[piece.write]
 
         def store(plane: int, rows: slice, values: Float32Array) -> None:
             frame = np.arange(rows.start, rows.stop) + strip.window[0]
             weights = self.field.row_weights(cell_row, strip.frame_rows, frame)
-            weighted = values * weights[:, None] * column_weights
+            weighted = values[:, piece.kept] * weights[:, None] * column_weights
             _store_rows(planes[plane], rows.start + offset, weighted, add=not first)
 
         return store
@@ -150,9 +164,52 @@ class WienerStage:
         """Check the restored rows against the capture; return how many blocks were replaced."""
         if self.guard is None:
             return 0
-        plan = self._plan_for(*strip.capture[0].shape)
-        otfs = ((row, column, self._otf_of(psf, plan)) for row, column, psf in self.field.cells)
-        return self.guard.review(strip, plan, self.field, otfs, self._work(plan, strip))
+        rows, columns = strip.capture[0].shape
+        pieces = cut_columns(columns, self._margin)
+        plan = self._plan_for(rows, pieces[0].width)  # pieces are equally wide
+
+        def otfs() -> Iterator[tuple[int, int, TransferArray]]:
+            for row, column, psf in self.field.cells:
+                yield row, column, self._otf_of(psf, plan)
+
+        return self.guard.review(strip, plan, self.field, otfs, self._work(plan, strip), pieces)
+
+
+def cut_columns(columns: int, margin: int) -> list[Piece]:
+    """Cut a strip's columns into pieces of one width that the transforms can hold.
+
+    Parameters
+    ----------
+    columns : int
+        Of the frame, px.
+    margin : int
+        Context a piece needs on each side, px.
+
+    Returns
+    -------
+    list of Piece
+        One for frames up to 4096 px wide. Reads begin, and writes begin and end, on multiples of
+        the guard's block; a piece at the frame's border reads as many columns as the others.
+    """
+    if columns <= _PIECE_COLUMNS:
+        return [Piece(slice(0, columns), slice(0, columns))]
+    block = Guard.BLOCK
+    step = -(-columns // -(-columns // _PIECE_COLUMNS))
+    step += -step % block
+    margin += -margin % block
+    width = step + 2 * margin
+    width += (columns - width) % block
+    if width >= columns:
+        return [Piece(slice(0, columns), slice(0, columns))]
+    pieces = []
+    for first in range(0, columns, step):
+        start = min(max(first - margin, 0), columns - width)
+        pieces.append(Piece(slice(start, start + width), slice(first, min(first + step, columns))))
+    return pieces
+
+
+def _otf_sample(psf: PSF) -> TransferArray:
+    return SpectrumPlan(16, 16, 0).otf(psf)
 
 
 def _to_float(samples: Plane, out: Float32Array) -> None:
