@@ -11,7 +11,7 @@ Examples
 
     python bench/bench_estimation.py --data data/test --protocols defocus,defocus+,gauss+
     python bench/bench_estimation.py --captures data/captures/payload
-    python bench/bench_estimation.py --data data/test --large
+    python bench/bench_estimation.py --data data/test --protocols none --large --joint 16
 """
 
 from __future__ import annotations
@@ -120,6 +120,34 @@ def large_cases(data: Path, count: int = 32) -> Iterator[protocols.Case]:
         yield protocols.Case(sharp, degraded, psf, params)
 
 
+def joint_rows(data: Path, captures: int, count: int = 24) -> list[Row]:
+    """Joint estimates from captures of different scenes with one blur, as in `defocus+`."""
+    drawn = protocols.protocol("defocus+")
+    listed = sorted((data / "aerial").iterdir())
+    rows = []
+    for index in range(count):
+        rng = np.random.default_rng(7000 + index)
+        psf, params = drawn.draw(rng)
+        assert psf is not None
+        chosen = rng.choice(len(listed), captures, replace=False)
+        frames = [
+            degrade(
+                protocols.load_scene(listed[i]),
+                psf,
+                noise=0.006,
+                jpeg_quality=int(rng.integers(85, 98)),
+                rng=rng,
+            )
+            for i in chosen
+        ]
+        start = time.perf_counter()
+        found = estimate_psf(frames)
+        seconds = time.perf_counter() - start
+        error = mtf_error(found.psf, psf)
+        rows.append(Row(params["radius_px"], params["sigma_px"], found, seconds, error, np.nan))
+    return rows
+
+
 def measure(cases: Iterator[protocols.Case], *, restore: bool) -> tuple[list[Row], int]:
     """Estimate every case; the second value counts refusals."""
     rows, refused = [], 0
@@ -191,6 +219,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="a split's folder")
     parser.add_argument("--protocols", default="defocus,defocus+,gauss+,imagine,imagine90")
     parser.add_argument("--large", action="store_true", help="3 MP mosaics of the split's scenes")
+    parser.add_argument("--joint", type=int, help="also joint estimates from so many captures")
     parser.add_argument("--no-restore", action="store_true", help="leave the cost in dB out")
     parser.add_argument("--captures", type=Path, help="a folder of JPEG captures")
     arguments = parser.parse_args()
@@ -204,7 +233,7 @@ def main() -> None:
         "| 90 % interval covers | confidence: predicted / achieved | MTF error x 100 "
         "| cost dB mean / p95 | seconds |\n|---|---|---|---|---|---|---|---|---|"
     )
-    for name in arguments.protocols.split(","):
+    for name in [n for n in arguments.protocols.split(",") if n != "none"]:
         protocol = protocols.protocol(name)
         files = protocol.images(arguments.data)
         cases = (protocol.make(protocols.load_scene(f), i) for i, f in enumerate(files))
@@ -212,6 +241,9 @@ def main() -> None:
     if arguments.large:
         cases = large_cases(arguments.data)
         print(table_line("defocus+ 3 MP", *measure(cases, restore=False)), flush=True)
+    if arguments.joint:
+        rows = joint_rows(arguments.data, arguments.joint)
+        print(table_line(f"defocus+ joint over {arguments.joint}", rows, 0), flush=True)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -87,6 +88,12 @@ def test_motion_is_recognised(scenes):
         assert abs((found.motion.angle_deg - 40.0 + 90) % 180 - 90) < 10
         assert found.confidence < 0.3
         assert found.psf.components[0] == found.motion
+
+
+def test_an_unknown_kernel_is_not_undone(scenes):
+    found = estimate_psf(capture(scenes[0], PSF.defocus(4.0)))
+    assert found.family == "round"
+    assert dataclasses.replace(found, family="shake").psf == PSF(())
 
 
 def test_joint_estimate_is_better_and_says_so(scenes):

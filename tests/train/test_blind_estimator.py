@@ -36,7 +36,7 @@ def test_numpy_and_torch_agree():
     norm = (x.mean(0), x.std(0) + 0.05, scalars.mean(0), scalars.std(0) + 0.05)
     torch.manual_seed(1)
     model = blind.Regressor().eval().half().float()
-    ensemble = network.Ensemble(blind.pack([model], norm))
+    ensemble = network.Ensemble(blind.pack([model.state_dict()], norm))
     summary = Summary(data["curves"][0, 0], 7.0, data["sectors"][0, 0], {})
     table = np.array([1, 2, 3, 4], np.float32)
     curves, scalars = blind.features(
@@ -56,9 +56,11 @@ def test_numpy_and_torch_agree():
     assert output.log_noise.mean == pytest.approx(heads["log_noise"][0, 0].item() - 6.0, abs=1e-3)
 
 
-def test_training_is_seeded_and_lowers_the_loss(capsys):
-    data = made_up()
-    first, second = (blind.fit(data, 20, 1) for _ in range(2))
+def test_training_is_seeded_and_lowers_the_loss(tmp_path, capsys):
+    paths = [tmp_path / "a.npz", tmp_path / "b.npz"]
+    for seed, path in enumerate(paths):
+        np.savez(path, **made_up(seed=seed))
+    first, second = (blind.fit(paths, 20, 1) for _ in range(2))
     for name in first:
         np.testing.assert_array_equal(first[name], second[name])
     losses = [float(line.split()[5]) for line in capsys.readouterr().out.splitlines()[:10]]

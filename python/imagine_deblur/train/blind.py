@@ -13,6 +13,8 @@ import argparse
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -195,25 +197,65 @@ def train_member(
     return model
 
 
-def pack(models: Sequence[nn.Module], norm: Sequence[Tensor]) -> dict[str, npt.NDArray[Any]]:
+def pack(
+    states: Sequence[Mapping[str, Tensor]], norm: Sequence[Tensor]
+) -> dict[str, npt.NDArray[Any]]:
     """The ensemble's arrays, uncalibrated; weights in half precision."""
     names = ("curve_mean", "curve_scale", "scalar_mean", "scalar_scale")
     arrays: dict[str, npt.NDArray[Any]] = {
         name: value.numpy() for name, value in zip(names, norm, strict=True)
     }
-    arrays["members"] = np.array(len(models), dtype=np.int32)
-    for i, model in enumerate(models):
-        for name, value in model.state_dict().items():
+    arrays["members"] = np.array(len(states), dtype=np.int32)
+    for i, state in enumerate(states):
+        for name, value in state.items():
             arrays[f"m{i}.{name}"] = value.numpy().astype(np.float16)
     return arrays | calibration.neutral()
 
 
-def fit(data: Arrays, steps: int, members: int) -> dict[str, npt.NDArray[Any]]:
-    """Train an ensemble; the arrays of `network.Ensemble`, uncalibrated."""
+def _train_from_files(
+    paths: Sequence[Path], norm: Sequence[Tensor], steps: int, seed: int
+) -> dict[str, Tensor]:
     torch.set_num_threads(1)
-    x, scalars, _ = batch(data, np.random.default_rng(0), 4000)
+    return dict(train_member(joined(paths), norm, steps, seed).state_dict())
+
+
+def fit(
+    paths: Sequence[Path], steps: int, members: int, *, jobs: int = 1
+) -> dict[str, npt.NDArray[Any]]:
+    """Train an ensemble on generated sets.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Written by the command "generate", equal in group size.
+    steps, members : int
+        Batches of 128 for each member, and the number of members.
+    jobs : int
+        Processes; one thread each. The result does not depend on it.
+
+    Returns
+    -------
+    dict of ndarray
+        The arrays of `network.Ensemble`, uncalibrated.
+    """
+    torch.set_num_threads(1)
+    x, scalars, _ = batch(joined(paths), np.random.default_rng(0), 4000)
     norm = (x.mean(0), x.std(0) + 0.05, scalars.mean(0), scalars.std(0) + 0.05)
-    return pack([train_member(data, norm, steps, seed) for seed in range(members)], norm)
+    if jobs == 1:
+        states = [_train_from_files(paths, norm, steps, seed) for seed in range(members)]
+    else:
+        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+            tasks = [
+                pool.submit(_train_from_files, paths, norm, steps, seed) for seed in range(members)
+            ]
+            states = [task.result() for task in tasks]
+    return pack(states, norm)
+
+
+def joined(paths: Sequence[Path]) -> dict[str, npt.NDArray[Any]]:
+    """Generated sets of equal group size as one."""
+    stored = [np.load(path) for path in paths]
+    return {name: np.concatenate([part[name] for part in stored]) for name in stored[0].files}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -226,11 +268,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     make.add_argument("--size", type=int, default=6, help="captures in a group")
     make.add_argument("--seed", type=int, default=3)
     learn = commands.add_parser("fit", help="train and calibrate")
-    learn.add_argument("train", type=Path, help="generated from the training scenes")
+    learn.add_argument("train", type=Path, nargs="+", help="generated from training scenes")
     learn.add_argument("calibrate", type=Path, help="generated from the validation scenes")
     learn.add_argument("output", type=Path)
     learn.add_argument("--steps", type=int, default=4000)
     learn.add_argument("--members", type=int, default=2)
+    learn.add_argument("--jobs", type=int, default=1, help="processes")
     options = parser.parse_args(arguments)
     if options.command == "generate":
         listed = sorted(p for p in options.scenes.glob("*/*") if p.is_file())
@@ -243,8 +286,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         made = generate(listed, options.groups, options.size, options.seed, progress=progress)
         np.savez(options.output, **made)  # type: ignore[arg-type]
         return 0
-    with np.load(options.train) as stored:
-        arrays = fit(dict(stored), options.steps, options.members)
+    arrays = fit(options.train, options.steps, options.members, jobs=options.jobs)
     with np.load(options.calibrate) as stored:
         arrays = calibration.calibrate(arrays, dict(stored))
     np.savez_compressed(options.output, **arrays)  # type: ignore[arg-type]

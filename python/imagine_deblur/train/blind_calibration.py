@@ -143,6 +143,6 @@ def _correlation(
     knots = []
     for part in np.array_split(np.argsort(truth[index, 0]), max(1, min(5, len(index) // 40))):
         ranks = errors[:, part].argsort(axis=1).argsort(axis=1)
-        value = float(np.corrcoef(ranks)[0, 1]) if part.size > 2 else 0.0
+        value = float(np.asarray(np.corrcoef(ranks))[0, 1]) if part.size > 2 else 0.0
         knots.append((float(np.median(truth[index, 0][part])), np.clip(value, -0.95, 0.95)))
     return np.array(knots, dtype=np.float32).T

@@ -62,8 +62,10 @@ class Estimate:
         lowers it.
     truncated : bool
         True where a Gaussian without a disk appears cut to 15x15 px, as sampled kernels are.
+    family : {"round", "motion", "shake"}
+        The likeliest kind of blur: disk times Gaussian, linear motion, or neither.
     motion : Motion or None
-        Linear motion, where that is the likelier cause of the blur.
+        The linear motion, where that is the family.
     motion_probability, other_probability : float
         Probabilities that the blur is linear motion, and that it is neither this nor a disk times
         a Gaussian (camera shake).
@@ -88,6 +90,7 @@ class Estimate:
     noise_interval: tuple[float, float]
     confidence: float
     truncated: bool
+    family: str
     motion: Motion | None
     motion_probability: float
     other_probability: float
@@ -97,7 +100,13 @@ class Estimate:
 
     @property
     def psf(self) -> PSF:
-        """The blur as a PSF; the identity where the capture is sharp."""
+        """The blur as a PSF.
+
+        The identity where the capture is sharp, and also where the family is "shake": the kernel
+        is then not known, and undoing a wrong one does harm.
+        """
+        if self.family == "shake":
+            return PSF(())
         if self.motion is not None:
             return PSF((self.motion, Gaussian(MOTION_SIGMA_PX)))
         if self.disk_radius_px == 0.0 and self.truncated:
@@ -128,6 +137,7 @@ class Estimate:
             "noise_interval_90": list(self.noise_interval),
             "confidence": self.confidence,
             "truncated": self.truncated,
+            "family": self.family,
             "motion": None
             if self.motion is None
             else {"length_px": self.motion.length_px, "angle_deg": self.motion.angle_deg},
@@ -245,8 +255,9 @@ def estimate_from(
     )
     width = output.log_width
     width_se = ensemble.correction("width_scale", 0.0) * width.deviation * np.exp(width.mean)
+    family = network.FAMILIES[int(np.argmax(output.family))]
     motion = None
-    if motion_share > max(0.5, round_share):
+    if family == "motion":
         angle = directions.motion_angle_deg(directions.harmonic(summary.sectors))
         motion = Motion(min(output.log_length.at(0.0, 0.0), 30.0), angle)
     return Estimate(
@@ -263,6 +274,7 @@ def estimate_from(
         noise_interval=(s_low, s_high),
         confidence=float(np.clip(within * round_share, 0.0, 1.0)),
         truncated=bool(alone and output.truncated > 0.5),
+        family=family,
         motion=motion,
         motion_probability=motion_share,
         other_probability=float(output.family[2]),
