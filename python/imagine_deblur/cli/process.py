@@ -145,6 +145,8 @@ def run(parsed: argparse.Namespace) -> int:
                     print(json.dumps(session.plan(source, target)))
                 else:
                     _show(parsed, _one(session, source, target, bar=_bar_wanted(parsed)))
+            except BrokenPipeError:
+                raise  # not this file's fault: nobody reads our output any more
             except (ImagineDeblurError, OSError) as error:
                 print(f"imagine-deblur: {source}: {error}", file=sys.stderr)
                 first_failure = first_failure or exit_code(error)

@@ -119,7 +119,7 @@ def run_show(parsed: argparse.Namespace) -> int:
         **psf.to_dict(),
         "mtf50_cycles_per_px": psf.mtf50(),
         "mtf_at_nyquist": psf.mtf_nyquist(),
-        "encircled_energy": {str(r): psf.encircled_energy(r) for r in (1, 2, 4, 8)},
+        "encircled_energy": {str(r): float(psf.encircled_energy(r)) for r in (1, 2, 4, 8)},
     }
     if parsed.json:
         print(json.dumps(figures))
