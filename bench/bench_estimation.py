@@ -10,7 +10,7 @@ Examples
 ::
 
     python bench/bench_estimation.py --data data/test --protocols defocus,defocus+,gauss+
-    python bench/bench_estimation.py --captures data/captures/payload
+    python bench/bench_estimation.py --captures data/captures/payload --plot mtf.png
     python bench/bench_estimation.py --data data/test --protocols none --large --joint 16
 """
 
@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -34,7 +35,13 @@ from imagine_deblur.errors import EstimationError
 from imagine_deblur.linear.wiener import SpectrumPlan, WienerBank, WienerSpec, default_gap
 from imagine_deblur.metrics.fidelity import psnr
 from imagine_deblur.psf import PSF
-from imagine_deblur.psf.estimation import DecodedCapture, Estimate, estimate_psf, report_lines
+from imagine_deblur.psf.estimation import (
+    DecodedCapture,
+    Estimate,
+    estimate_psf,
+    render,
+    report_records,
+)
 
 NSR = tuple(float(v) for v in np.geomspace(1e-4, 0.3, 12))
 LARGE_ROWS, LARGE_COLUMNS = 1536, 2048
@@ -202,8 +209,8 @@ def table_line(name: str, rows: list[Row], refused: int) -> str:
     )
 
 
-def captures_table(folder: Path) -> list[str]:
-    """The report of `imagine-deblur psf estimate` over a folder of JPEG files."""
+def captures_records(folder: Path) -> list[dict[str, Any]]:
+    """The records of `imagine-deblur psf estimate` over a folder of JPEG files."""
 
     def decoded() -> Iterator[DecodedCapture]:
         for path in sorted(folder.iterdir()):
@@ -211,7 +218,35 @@ def captures_table(folder: Path) -> list[str]:
                 table = np.array(picture.quantization[0])
                 yield DecodedCapture(path.name, np.asarray(picture.convert("RGB")), table)
 
-    return report_lines(decoded())
+    return report_records(decoded())
+
+
+def plot_mtf(records: list[dict[str, Any]], path: Path) -> None:
+    """Transfer functions of all records; the last one, the joint estimate's, with its 90 % band."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    f = np.linspace(0, 0.5, 201)
+    figure, axes = pyplot.subplots(figsize=(7, 4))
+    used = [record for record in records if "refused" not in record]
+    for record in used[:-1]:
+        curve = PSF.from_dict(record["psf"]).transfer([0.0], f)[0].real
+        axes.plot(f, curve, lw=0.8, label=record["file"])
+    joint = used[-1]
+    rng = np.random.default_rng(0)
+    centre = [joint["disk_radius_px"], joint["gaussian_sigma_px"]]
+    drawn = np.abs(rng.multivariate_normal(centre, joint["covariance"], 400))
+    curves = [PSF.defocus(r, s).transfer([0.0], f)[0].real for r, s in drawn]
+    low, high = np.percentile(curves, [5, 95], axis=0)
+    axes.fill_between(f, low, high, color="k", alpha=0.15, lw=0, label="joint, 90 %")
+    axes.plot(f, PSF.from_dict(joint["psf"]).transfer([0.0], f)[0].real, "k", lw=2)
+    axes.axhline(0, color="k", lw=0.5)
+    axes.set(xlabel="cycles/px", ylabel="transfer function", xlim=(0, 0.5), ylim=(-0.2, 1))
+    axes.legend(fontsize=6, ncols=2)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
 
 
 def main() -> None:
@@ -222,9 +257,13 @@ def main() -> None:
     parser.add_argument("--joint", type=int, help="also joint estimates from so many captures")
     parser.add_argument("--no-restore", action="store_true", help="leave the cost in dB out")
     parser.add_argument("--captures", type=Path, help="a folder of JPEG captures")
+    parser.add_argument("--plot", type=Path, help="write the captures' transfer functions (PNG)")
     arguments = parser.parse_args()
     if arguments.captures:
-        print("\n".join(captures_table(arguments.captures)))
+        records = captures_records(arguments.captures)
+        print("\n".join(render(records)))
+        if arguments.plot:
+            plot_mtf(records, arguments.plot)
     if not arguments.data:
         return
     print(head(arguments.data))

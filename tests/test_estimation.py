@@ -175,7 +175,7 @@ def test_memory_of_a_large_frame_is_bounded(scenes):
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 30e6
+    assert peak < 6e6
 
 
 def test_run_time_needs_numpy_alone():

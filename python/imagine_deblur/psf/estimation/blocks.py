@@ -124,7 +124,24 @@ def classify(image: Image, size: int) -> BlockClasses:
     -------
     BlockClasses
     """
-    sample = image[::STEP, ::STEP]
+    top, left = positions(image.shape[0], size), positions(image.shape[1], size)
+    rows = [_measure(image[row : row + size : STEP, ::STEP], left // STEP) for row in top]
+    energy, level, chroma, clipped, black = np.stack(rows, axis=1)
+    kind = np.full(energy.shape, "scene", dtype="<U9")
+    kind[energy < _FLAT_STEP**2] = "flat"
+    kind[(level > _CLOUD_LUMA) & (chroma < _CLOUD_CHROMA)] = "cloud"
+    kind[clipped > _CLIPPED_SHARE] = "saturated"
+    kind[black > _BLACK_SHARE] = "dark"
+    origin = np.stack(np.meshgrid(top, left, indexing="ij"), axis=-1).reshape(-1, 2)
+    return BlockClasses(size, origin, energy.ravel(), kind.ravel())
+
+
+def _measure(sample: Image, left: IntArray) -> FloatArray:
+    """Energy, luma, chroma, clipped and black shares of the blocks of one row of blocks.
+
+    sample : (size / STEP, n) or (size / STEP, n, 3), the row's samples; left : (b,), first sample
+    of each block. Returns (5, b) float32.
+    """
     values = sample.astype(np.float32)
     if sample.dtype == np.uint8:
         values *= np.float32(1 / 255)
@@ -138,34 +155,12 @@ def classify(image: Image, size: int) -> BlockClasses:
     step[:-1, :-1] = 0.5 * (
         np.square(grey[1:, :-1] - grey[:-1, :-1]) + np.square(grey[:-1, 1:] - grey[:-1, :-1])
     )
-    top, left = positions(image.shape[0], size), positions(image.shape[1], size)
-    measures = [step, grey, high - low, high >= _CLIPPED, high <= _BLACK]
-    side = size // STEP - 1
-    mean = [_box_means(m, top // STEP, left // STEP, side) for m in measures]
-    energy, level, chroma, clipped, black = mean
-    kind = np.full(energy.shape, "scene", dtype="<U9")
-    kind[energy < _FLAT_STEP**2] = "flat"
-    kind[(level > _CLOUD_LUMA) & (chroma < _CLOUD_CHROMA)] = "cloud"
-    kind[clipped > _CLIPPED_SHARE] = "saturated"
-    kind[black > _BLACK_SHARE] = "dark"
-    origin = np.stack(np.meshgrid(top, left, indexing="ij"), axis=-1).reshape(-1, 2)
-    return BlockClasses(size, origin, energy.ravel().astype(np.float32), kind.ravel())
-
-
-def _box_means(
-    plane: npt.NDArray[Any], top: IntArray, left: IntArray, side: int
-) -> npt.NDArray[np.float64]:
-    """Means over squares of `side` samples with the given first rows and columns."""
-    total = np.zeros((plane.shape[0] + 1, plane.shape[1] + 1))
-    np.cumsum(plane, axis=0, dtype=np.float64, out=total[1:, 1:])
-    np.cumsum(total[1:, 1:], axis=1, out=total[1:, 1:])
-    bottom = np.minimum(top + side, plane.shape[0])
-    right = np.minimum(left + side, plane.shape[1])
-    area = (bottom - top)[:, None] * (right - left)[None, :]
-    box = (
-        total[np.ix_(bottom, right)]
-        - total[np.ix_(top, right)]
-        - total[np.ix_(bottom, left)]
-        + total[np.ix_(top, left)]
-    )
-    return np.asarray(box / area)
+    planes = (step, grey, high - low, high >= _CLIPPED, high <= _BLACK)
+    side = values.shape[0] - 1  # the last row and column of `step` are empty
+    right = np.minimum(left + side, values.shape[1])
+    result = np.empty((len(planes), left.size), dtype=np.float32)
+    for i, plane in enumerate(planes):
+        total = np.zeros(values.shape[1] + 1)
+        np.cumsum(plane[:side].sum(axis=0, dtype=np.float64), out=total[1:])
+        result[i] = (total[right] - total[left]) / (side * (right - left))
+    return result

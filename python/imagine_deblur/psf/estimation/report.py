@@ -92,7 +92,7 @@ def render(records: Iterable[Mapping[str, Any]], *, as_json: bool = False) -> li
         return [json.dumps(record) for record in listed]
     width = max([len(record["file"]) for record in listed], default=0)
     lines = [
-        f"{'file':{width}}  radius px        sigma px         noise    confidence",
+        f"{'file':{width}}  radius px        sigma px         width px         noise   confidence",
     ]
     for record in listed:
         if "refused" in record:
@@ -102,6 +102,7 @@ def render(records: Iterable[Mapping[str, Any]], *, as_json: bool = False) -> li
             f"{record['file']:{width}}  "
             f"{record['disk_radius_px']:6.3f} ± {record['disk_radius_se']:5.3f}   "
             f"{record['gaussian_sigma_px']:6.3f} ± {record['gaussian_sigma_se']:5.3f}   "
-            f"{record['noise']:.4f}   {record['confidence']:.2f}"
+            f"{record['width_px']:6.3f} ± {record['width_se']:5.3f}   "
+            f"{record['noise']:.4f}  {record['confidence']:.2f}"
         )
     return lines

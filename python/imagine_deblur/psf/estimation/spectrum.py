@@ -16,6 +16,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from imagine_deblur.errors import InputImageError
 from imagine_deblur.psf.estimation.blocks import BlockClasses, Image, IntArray, classify, luma
 
 FloatArray = npt.NDArray[np.float32]
@@ -198,6 +199,8 @@ def _average(
         density += _FLOOR
         logarithm += np.log(density, out=density)
         count += 1
+    if not np.isfinite(mean).all():
+        raise InputImageError("image holds values that are not finite")
     return mean / np.float32(count), logarithm / np.float32(count)
 
 
