@@ -105,6 +105,15 @@ def test_joint_estimate_is_better_and_says_so(scenes):
     assert joint.disk_radius_se <= max(s.disk_radius_se for s in singles)
 
 
+def test_captures_of_different_blurs_are_not_pooled(scenes):
+    captures = [capture(s, PSF.defocus(r)) for s, r in zip(scenes, (2.5, 7.0), strict=False)]
+    with pytest.raises(EstimationError, match="differ") as caught:
+        estimate_psf(captures)
+    assert caught.value.reason == "inconsistent"
+    records = report_records([DecodedCapture(str(i), c) for i, c in enumerate(captures)])
+    assert records[-1]["refused"] == "inconsistent"
+
+
 def test_same_input_same_answer_and_types_agree(scenes):
     image = capture(scenes[0], PSF.defocus(3.0))
     first, second = estimate_psf(image), estimate_psf(image.copy())

@@ -24,6 +24,7 @@ RADIUS_TOLERANCE, SIGMA_TOLERANCE, TOLERANCE_PX = 0.05, 0.10, 0.1
 MOTION_SIGMA_PX = 0.5
 """Gaussian assumed beside linear motion."""
 _TRUNCATED_SIZE = 15
+_DISAGREEMENT, _DISAGREEING_SHARE = 3.0, 0.4  # deviations, share of the captures
 _LEAST_CONTRAST = 1.0  # nats between low and high frequencies; white noise has none
 
 _MESSAGES = {
@@ -176,7 +177,8 @@ def estimate_psf(
     ------
     EstimationError
         The captures carry too little information; ``reason`` is ``"small"``, ``"flat"``,
-        ``"dark"``, ``"saturated"`` or ``"cloud"``.
+        ``"dark"``, ``"saturated"`` or ``"cloud"``; or they are not of one blur:
+        ``"inconsistent"``.
     InputImageError
         Not an image of a type that is accepted.
     """
@@ -196,7 +198,27 @@ def estimate_psf(
     if not summaries:
         assert refusal is not None
         raise refusal
+    check_agreement(summaries, table)
     return estimate_from(combine(summaries), table, captures=len(summaries))
+
+
+def check_agreement(summaries: Sequence[Summary], table: npt.NDArray[np.float32]) -> None:
+    """Refuse captures whose kernels differ in rms width by far more than their uncertainty."""
+    if len(summaries) < 2:
+        return
+    ensemble = network.bundled()
+    widths = [ensemble(summary, table).log_width for summary in summaries]
+    mean = np.array([width.mean for width in widths])
+    deviation = np.array([width.deviation for width in widths])
+    deviation *= ensemble.correction("width_scale", 0.0)
+    centre = np.average(mean, weights=deviation**-2)
+    if np.mean(np.abs(mean - centre) > _DISAGREEMENT * deviation) >= _DISAGREEING_SHARE:
+        low, high = np.exp([mean.min(), mean.max()]) - network.WIDTH_OFFSET_PX
+        raise EstimationError(
+            f"the captures' blurs differ: rms widths from {low:.2f} to {high:.2f} px; "
+            "estimate them one by one",
+            reason="inconsistent",
+        )
 
 
 def summary_of(image: Image) -> Summary:

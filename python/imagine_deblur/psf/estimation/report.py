@@ -11,7 +11,12 @@ import numpy.typing as npt
 
 from imagine_deblur.errors import EstimationError
 from imagine_deblur.psf.estimation.blocks import Image
-from imagine_deblur.psf.estimation.estimator import combine, estimate_from, summary_of
+from imagine_deblur.psf.estimation.estimator import (
+    check_agreement,
+    combine,
+    estimate_from,
+    summary_of,
+)
 from imagine_deblur.psf.estimation.spectrum import Summary
 from imagine_deblur.psf.estimation.table import table_scalars
 
@@ -69,8 +74,12 @@ def report_records(captures: Iterable[DecodedCapture]) -> list[dict[str, Any]]:
     if len(summaries) > 1:
         same = all((t == tables[0]).all() for t in tables)
         table = tables[0] if same else table_scalars(None, known=False)
-        joint = estimate_from(combine(summaries), table, captures=len(summaries))
-        records.append({"file": JOINT, **joint.to_dict()})
+        try:
+            check_agreement(summaries, table)
+            joint = estimate_from(combine(summaries), table, captures=len(summaries))
+            records.append({"file": JOINT, **joint.to_dict()})
+        except EstimationError as error:
+            records.append({"file": JOINT, "refused": error.reason, "message": str(error)})
     return records
 
 
