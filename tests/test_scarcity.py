@@ -1,0 +1,284 @@
+"""Too little memory, disk, cores or folders: a clear refusal, or the same bytes."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import oracle
+from conftest import counters, jpeg
+from imagine_deblur import Session, _core, process, restore
+from imagine_deblur.degradation import degrade
+from imagine_deblur.errors import MemoryBudgetError
+from imagine_deblur.memory import plan_pool, resident_bytes
+from imagine_deblur.psf.models import PSF
+from synthetic import natural
+
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a cgroup or a tmpfs")
+LIMIT = 300_000_000
+
+
+@pytest.fixture(scope="module")
+def tall() -> Any:
+    """2600 x 160: many strips of one row of tiles."""
+    scene = np.tile(natural(650, 160, seed=4), (4, 1, 1))
+    return degrade(scene, PSF.defocus(2.0), noise=0.003, rng=np.random.default_rng(4))
+
+
+@pytest.fixture(scope="module")
+def payload() -> bytes:
+    """A 2048 x 1536 capture of synthetic ground."""
+    scene = np.tile(natural(384, 512, seed=8), (4, 4, 1))
+    return jpeg((scene * 255).astype(np.uint8), 90)
+
+
+def options(**changes: Any) -> dict[str, Any]:
+    return {"psf": "disk:2", "model": "wiener", "threads": 1, "tile": 128, **changes}
+
+
+# The budget
+
+
+def test_a_budget_too_small_is_refused_with_the_number_that_does(tall):
+    with Session(**options()) as session:
+        whole, report = session.restore_with_report(tall)
+    assert report.strips == 1
+    with pytest.raises(MemoryBudgetError, match="max_ram") as caught:
+        restore(tall, **options(max_ram="2MB"))
+    wanted = caught.value.wanted
+    assert wanted is not None
+    assert wanted > 2_000_000
+    assert caught.value.allowed == 2_000_000
+    with Session(**options(max_ram=wanted)) as session:
+        found, report = session.restore_with_report(tall)
+    assert report.strips > 1
+    assert report.margin_rows > 0
+    assert report.pool["high_water"] <= report.pool["capacity"] <= wanted
+    oracle.assert_images_close(found, whole, 1)
+
+
+def test_the_number_in_the_message_does_too(tall, tmp_path):
+    """Through the command line, in a process of its own, as a user would."""
+    source = tmp_path / "tall.jpg"
+    source.write_bytes(jpeg(tall))
+    command = [sys.executable, "-m", "imagine_deblur", "process", str(source), "--overwrite"]
+    command += ["--psf", "disk:2", "--model", "wiener", "--tile", "128", "--cores", "1"]
+    refused = subprocess.run(
+        [*command, "--max-ram", "5MB"], capture_output=True, text=True, check=False
+    )
+    assert refused.returncode == 5
+    match = re.search(r"needs ([0-9]+) MiB", refused.stderr)
+    assert match, refused.stderr
+    done = subprocess.run(
+        [*command, "--max-ram", f"{match[1]}MiB"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["strips"] > 1
+
+
+def test_the_pool_takes_the_whole_frame_or_what_is_left():
+    mib = 1 << 20
+    needs = {"whole": 50 * mib, "least": 5 * mib, "kept": 10 * mib, "kept_least": mib}
+    process = {"host": 0, "base": 40 * mib, "engine_bytes": 20 * mib, "scratch": 15 * mib}
+
+    def pool(max_ram: int, **changes: int) -> int:
+        return plan_pool(max_ram=max_ram, **{**needs, **process, **changes})
+
+    assert pool(200 * mib) == 50 * mib
+    tight = pool(90 * mib)
+    assert 5 * mib <= tight < 50 * mib
+    assert tight < pool(95 * mib)
+    assert pool(90 * mib, host=110 * mib) == 50 * mib  # a larger program around us
+    with pytest.raises(MemoryBudgetError) as caught:
+        pool(60 * mib)
+    assert caught.value.wanted is not None
+    assert 5 * mib <= pool(caught.value.wanted) < 50 * mib
+
+
+def test_memory_and_descriptors_stay_flat_over_many_frames(scene):
+    data = jpeg(scene)
+    with Session(**options(tile=64)) as session:
+        for _ in range(5):
+            session.process(data, io.BytesIO())
+        memory, before = resident_bytes(), counters()
+        for _ in range(60):
+            session.process(data, io.BytesIO())
+        assert counters() == before
+        assert resident_bytes() - memory < 3 << 20
+
+
+# A real memory cgroup
+
+
+def cgroup(controller: str) -> Path:
+    """The folder of this process under a version 1 controller, or a skip."""
+    root = Path("/sys/fs/cgroup") / controller
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, names, path = line.split(":", 2)
+        if controller in names.split(","):
+            for folder in (root / path.lstrip("/"), root):
+                if folder.is_dir():
+                    return folder
+    pytest.skip(f"no version 1 {controller} cgroup here")
+
+
+@pytest.fixture
+def inside() -> Iterator[Callable[..., subprocess.CompletedProcess[bytes]]]:
+    """Runs a command inside a new cgroup with one limit set."""
+    made: list[Path] = []
+
+    def run(
+        controller: str, limits: dict[str, int], command: list[str], **more: Any
+    ) -> subprocess.CompletedProcess[bytes]:
+        folder = cgroup(controller) / f"imagine-deblur-test-{os.getpid()}-{len(made)}"
+        try:
+            folder.mkdir()
+            made.append(folder)
+            for name, value in limits.items():
+                (folder / name).write_text(str(value))
+        except OSError as error:
+            pytest.skip(f"no cgroup may be made: {error}")
+        join = f'echo $$ > "{folder}/cgroup.procs" && exec "$@"'
+        return subprocess.run(
+            ["sh", "-c", join, "sh", *command], capture_output=True, check=False, **more
+        )
+
+    yield run
+    for folder in made:
+        folder.rmdir()
+
+
+@root_only
+@pytest.mark.parametrize("blind", [False, True])
+def test_a_payload_frame_inside_300_mb_gives_the_same_bytes(inside, payload, blind, tmp_path):
+    source = tmp_path / "capture.jpg"
+    source.write_bytes(payload)
+    command = [sys.executable, "-m", "imagine_deblur", "process", str(source), "--model", "wiener"]
+    command += [] if blind else ["--psf", "disk:3"]
+    free = subprocess.run([*command, "-o", str(tmp_path / "free.jpg")], check=True, text=True)
+    assert free.returncode == 0
+    limited = inside(
+        "memory", {"memory.limit_in_bytes": LIMIT}, [*command, "-o", str(tmp_path / "tight.jpg")]
+    )
+    assert limited.returncode == 0, limited.stderr.decode()
+    report = json.loads(limited.stdout)
+    assert report["strips"] == 1
+    assert (tmp_path / "free.jpg").read_bytes() == (tmp_path / "tight.jpg").read_bytes()
+
+
+@root_only
+def test_a_cgroup_too_small_is_refused_not_killed(inside, payload, tmp_path):
+    source = tmp_path / "capture.jpg"
+    source.write_bytes(payload)
+    command = [sys.executable, "-m", "imagine_deblur", "process", str(source)]
+    command += ["--model", "wiener", "--psf", "disk:3"]
+    done = inside("memory", {"memory.limit_in_bytes": 50_000_000}, command)
+    assert done.returncode == 5, done.stderr.decode()
+    assert b"cgroup" in done.stderr
+    assert os.listdir(tmp_path) == ["capture.jpg"]
+
+
+@root_only
+def test_half_a_core_is_one_thread(inside):
+    ask = "from imagine_deblur import _core; print(_core.topology()['usable_threads'])"
+    limits = {"cpu.cfs_period_us": 100_000, "cpu.cfs_quota_us": 50_000}
+    done = inside("cpu", limits, [sys.executable, "-c", ask])
+    assert done.stdout == b"1\n", done.stderr.decode()
+
+
+# Folders and disks
+
+
+def test_a_missing_folder_for_the_pool_is_named(scene, tmp_path):
+    with pytest.raises(OSError, match="absent") as caught:
+        restore(scene, **options(temp_dir=tmp_path / "absent"))
+    assert caught.value.errno
+    assert "absent" in str(caught.value.filename or caught.value)
+
+
+def test_the_pool_leaves_no_file_in_its_folder(scene, tmp_path):
+    def look(fraction: float) -> None:
+        assert os.listdir(tmp_path) == []
+
+    with Session(**options(temp_dir=tmp_path)) as session:
+        _, report = session.restore_with_report(scene, progress=look)
+        assert report.pool["folder"] == str(tmp_path)
+        assert report.pool["backing"] != "anonymous"
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        pytest.skip(f"no tmpfs may be mounted: {made.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@root_only
+def test_a_disk_too_small_for_the_pool_is_refused(small_disk, tall):
+    with pytest.raises((MemoryBudgetError, OSError), match="disk"):
+        restore(tall, **options(temp_dir=small_disk))
+    assert os.listdir(small_disk) == []
+
+
+# Cores
+
+CORES = """
+import os, sys
+if sys.argv[1] == "one":
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+from imagine_deblur import process
+report = process(sys.argv[2], sys.argv[3], psf="disk:2", model="wiener", tile=64,
+                 pin=True, nice=5, scheduling="idle")
+print(report.threads)
+"""
+
+
+def test_one_core_gives_the_same_bytes(capture_file):
+    threads = {}
+    for cores in ("one", "all"):
+        target = capture_file.with_name(f"{cores}.jpg")
+        done = subprocess.run(
+            [sys.executable, "-c", CORES, cores, str(capture_file), str(target)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        threads[cores] = int(done.stdout)
+    assert threads["one"] == 1
+    assert threads["all"] >= 1
+    one, every = (capture_file.with_name(f"{c}.jpg").read_bytes() for c in ("one", "all"))
+    assert one == every
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"pin": True}, {"nice": 19, "scheduling": "idle"}, {"scheduling": "batch"}, {"threads": 64}],
+)
+def test_pinning_and_politeness_never_fail_or_change_the_result(capture, changes):
+    expected, found = io.BytesIO(), io.BytesIO()
+    process(capture, expected, **options(tile=64))
+    process(capture, found, **(options(tile=64) | {"threads": 2} | changes))
+    assert found.getvalue() == expected.getvalue()
+
+
+def test_pinning_to_cores_that_are_not_ours_is_no_failure():
+    workers = _core.WorkerPool(3, pin=True, processors=[100_000, 100_001, 100_002])
+    assert workers.worker_count == 3
+    assert workers.pinned_count == 0
