@@ -115,13 +115,15 @@ def blind_capture() -> bytes:
 @pytest.fixture
 def no_leaks() -> Iterator[None]:
     """Descriptors and threads are back to before when the test ends."""
-    before = counters()
+    files, threads = counters()
     yield
     deadline = time.monotonic() + 2  # a joined thread may take a moment to leave /proc
-    while (after := counters()) != before and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
+        files_after, threads_after = counters()
+        if files_after == files and threads_after <= threads:  # an earlier test's may have left
+            return
         time.sleep(0.01)
-    assert after[0] == before[0]
-    assert after[1] <= before[1]  # one of an earlier test may have left meanwhile
+    pytest.fail(f"descriptors {files} -> {files_after}, threads {threads} -> {threads_after}")
 
 
 def counters() -> tuple[int, int]:
