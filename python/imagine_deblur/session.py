@@ -21,6 +21,7 @@ from imagine_deblur.blur import Blur, given_blur
 from imagine_deblur.errors import (
     EstimationError,
     InputImageError,
+    MemoryBudgetError,
     OptionsError,
     OutputExistsError,
 )
@@ -28,7 +29,7 @@ from imagine_deblur.files import replacing
 from imagine_deblur.linear.guard import Guard
 from imagine_deblur.linear.stage import WienerStage
 from imagine_deblur.linear.wiener import WienerSpec
-from imagine_deblur.memory import host_bytes, plan_pool
+from imagine_deblur.memory import host_bytes, plan_pool, resident_bytes, return_free_memory
 from imagine_deblur.model import IDENTITY, Model, build_engine, resolve_model
 from imagine_deblur.options import Options
 from imagine_deblur.provenance import comment, xmp
@@ -43,6 +44,7 @@ Frame = NDArray[np.uint8] | NDArray[np.float32]
 
 _ESTIMATION_PIXELS = 8_000_000  # rows of larger frames are taken evenly for the blind estimate
 _ESTIMATION_ROWS = 512
+_SHORTER_TILES = (384, 256, 192, 128)  # tried in turn where strips of longer ones do not fit
 _DECODER_SHARE = 4  # of max_ram that libjpeg may use for a progressive frame's coefficients
 
 
@@ -92,6 +94,8 @@ class Session:
         self._engine: tuple[tuple[object, ...], _core.Engine] | None = None
         self._stage: tuple[tuple[object, ...], WienerStage] | None = None
         self._pool: _core.BufferPool | None = None
+        self._base_bytes = 0  # resident with the engine loaded, before its first tile
+        self._sides: dict[tuple[object, ...], int] = {}  # tile side that fitted, by frame and model
 
     def __enter__(self) -> Self:
         return self
@@ -386,38 +390,75 @@ class Session:
                 )
         spec = model.wiener_spec(self.options.nsr, blur)
         stage = self._stage_for(blur.psf, spec, model)
+        engine, options, wanted = self._fit(model, ensemble, stage, spec, shape, float32)
+        if self._pool is None or self._pool.capacity < wanted:
+            self._pool = None
+            folder = "" if self.options.temp_dir is None else os.fspath(self.options.temp_dir)
+            self._pool = _core.BufferPool(wanted, folder=folder)
+        return _Run(model, ensemble, spec, engine, stage, self._pool, self._workers, options)
+
+    def _fit(
+        self,
+        model: Model,
+        ensemble: int,
+        stage: WienerStage | None,
+        spec: WienerSpec | None,
+        shape: tuple[int, int, int],
+        float32: bool,
+    ) -> tuple[_core.Engine, _core.PipelineOptions, int]:
+        """Return engine, options and pool bytes with the longest tiles whose strips fit.
+
+        Tiles of a local network change the picture's memory, not the picture. Others keep the
+        side that was asked for.
+        """
         overlap = 0 if model.local else self.options.overlap
-        plan = _core.TilePlan(
-            shape[0],
-            shape[1],
-            tile_rows=model.tile_side(self.options.tile),
-            tile_columns=model.tile_side(self.options.tile),
-            overlap=overlap,
-            halo=model.halo,
-            multiple_of=model.multiple_of,
-            may_shrink=True,
-        )
-        engine = self._engine_for(model, ensemble, plan.tile_rows, plan.tile_columns, shape[2])
         options = _core.PipelineOptions(
             inputs=model.input_indices(shape[2], spec),
             overlap=overlap,
             multiple_of=model.multiple_of,
             drop_scratch=True,
         )
-        wanted = plan_pool(
-            whole=_core.pipeline_bytes(*shape, float32, engine, stage, options, plan.grid_rows),
-            least=_core.pipeline_bytes(*shape, float32, engine, stage, options, 1),
-            max_ram=self.options.ram_bytes,
-            host=self._host_bytes,
-            engine_bytes=model.working_bytes(plan.tile_rows, plan.tile_columns),
-            scratch=0 if stage is None else stage.scratch_bytes(*shape),
-            pool_resident=0 if self._pool is None else self._pool.statistics()["resident"],
-        )
-        if self._pool is None or self._pool.capacity < wanted:
-            self._pool = None
-            folder = "" if self.options.temp_dir is None else os.fspath(self.options.temp_dir)
-            self._pool = _core.BufferPool(wanted, folder=folder)
-        return _Run(model, ensemble, spec, engine, stage, self._pool, self._workers, options)
+        margin = 0 if stage is None else stage.margin_rows()
+        key = (model.name, model.sha256, ensemble, spec, margin, shape, float32)
+        asked = self.options.tile
+        sides = [asked, *(s for s in _SHORTER_TILES if s < asked and model.local)]
+        sides = sides[sides.index(self._sides.get(key, asked)) :]
+        for side in sides:
+            plan = _core.TilePlan(
+                shape[0],
+                shape[1],
+                tile_rows=model.tile_side(side),
+                tile_columns=model.tile_side(side),
+                overlap=overlap,
+                halo=model.halo,
+                multiple_of=model.multiple_of,
+                may_shrink=True,
+            )
+            engine = self._engine_for(model, ensemble, plan.tile_rows, plan.tile_columns, shape[2])
+            shortest = plan.tile_rows + 2 * margin
+            try:
+                wanted = plan_pool(
+                    whole=_core.pipeline_bytes(
+                        *shape, float32, engine, stage, options, plan.grid_rows
+                    ),
+                    least=_core.pipeline_bytes(*shape, float32, engine, stage, options, 1),
+                    max_ram=self.options.ram_bytes,
+                    host=self._host_bytes,
+                    base=self._base_bytes,
+                    engine_bytes=model.working_bytes(plan.tile_rows, plan.tile_columns),
+                    scratch=0 if stage is None else stage.scratch_bytes(*shape),
+                    kept=0 if stage is None else stage.kept_bytes(*shape),
+                    kept_least=0
+                    if stage is None
+                    else stage.kept_bytes(min(shortest, shape[0]), *shape[1:]),
+                )
+            except MemoryBudgetError:
+                if side == sides[-1]:
+                    raise
+                continue
+            self._sides[key] = side
+            return engine, options, wanted
+        raise AssertionError("no tile side was tried")
 
     def _stage_for(
         self, psf: PSF | PsfField | None, spec: WienerSpec | None, model: Model
@@ -441,6 +482,9 @@ class Session:
             options = replace(self.options, ensemble=ensemble)
             engine = build_engine(model, options, self._threads, rows, columns, bands)
             self._engine = (key, engine)
+            return_free_memory()
+            pool = 0 if self._pool is None else max(0, self._pool.statistics()["resident"])
+            self._base_bytes = max(0, resident_bytes() - pool)
         return self._engine[1]
 
     def _subsampling(self, found: str) -> str:

@@ -90,10 +90,10 @@ class WienerStage:
         width = cut_columns(columns, self._margin)[0].width
         return 2 * SpectrumPlan(rows, width, self._gap).spectrum_bytes
 
-    def heap_share(self) -> float:
-        """Return the largest OTF's bytes, which stay outside the pool, over the scratch's."""
+    def kept_bytes(self, rows: int, columns: int, bands: int) -> int:
+        """Return the bytes of the OTF of a strip, which stays outside the scratch."""
         real = all(np.isrealobj(_otf_sample(psf)) for _, _, psf in self.field.cells)
-        return 0.25 if real else 0.5
+        return self.scratch_bytes(rows, columns, bands) // (4 if real else 2)
 
     def _plan_for(self, rows: int, columns: int) -> SpectrumPlan:
         plan = self._plan
