@@ -75,6 +75,7 @@ def test_a_rotated_tilted_noisy_jpeg_capture_gives_its_psf_and_place(
     assert found.rotation_deg == pytest.approx(expected.rotation_deg, abs=0.2)
     assert found.registration_rms_px <= 0.5
     assert found.coherence > 0.5
+    assert found.converged
     assert one.cloud > 0.0
     assert all(error > 0.0 for error in found.standard_errors.values())
     assert any("round 1" in line for line in lines)
@@ -179,6 +180,16 @@ def test_what_cannot_be_measured_is_refused_with_a_reason(
     with pytest.raises(CalibrationError, match=message) as caught:
         calibrate(capture, reference, gsd_m=gsd, initial_psf=PSF.defocus(3.7))
     assert caught.value.residual is not None
+
+
+def test_captures_of_two_instruments_are_refused(
+    ground: NDArray[np.float32], reference: NDArray[np.uint8]
+) -> None:
+    captures = [taken(ground, PSF.defocus(radius), 3).capture for radius in (2.5, 4.5)]
+    with pytest.raises(CalibrationError, match="one instrument in one state") as caught:
+        calibrate(captures, reference, initial_psf=PSF.defocus(3.5))
+    assert caught.value.residual is not None
+    assert caught.value.residual > 0.1
 
 
 def test_a_family_that_does_not_describe_the_blur_is_refused(

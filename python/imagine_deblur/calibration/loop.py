@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,11 @@ from imagine_deblur.calibration import families, fit, sentinel2
 from imagine_deblur.calibration.extras import require
 from imagine_deblur.calibration.families import Family
 from imagine_deblur.calibration.fixed_point import FixedPoint
-from imagine_deblur.calibration.measure import locate, measure, total
+from imagine_deblur.calibration.measure import State, locate, measure, total
 from imagine_deblur.calibration.pictures import Picture, Source, read_capture
 from imagine_deblur.calibration.reference import Reference, read_reference
 from imagine_deblur.calibration.result import CalibrationResult
-from imagine_deblur.calibration.verdict import accept, conclude
+from imagine_deblur.calibration.verdict import Settled, accept, conclude
 from imagine_deblur.errors import CalibrationError, EstimationError, OptionsError
 from imagine_deblur.psf.estimation import Estimate, estimate_psf
 from imagine_deblur.psf.models import PSF
@@ -129,8 +130,23 @@ def calibrate(
         psf = blind.psf
         say("blind estimate " + _described(psf))
     noise = blind.noise if blind is not None else _FALLBACK_NOISE
-    states = []
     worst: CalibrationError | None = None
+
+    def keep(among: list[State], does: Callable[[State], None]) -> list[State]:
+        """Those for which it works; the others are noted down with the reason."""
+        nonlocal worst
+        kept = []
+        for state in among:
+            try:
+                does(state)
+            except CalibrationError as error:
+                refused[state.name], worst = str(error), error
+                say(f"{state.name}: refused: {error}")
+                continue
+            kept.append(state)
+        return kept
+
+    states = []
     for picture, scene in zip(pictures, references, strict=True):
         try:
             state = locate(picture, scene, psf, gsd_m, noise)
@@ -147,49 +163,49 @@ def calibrate(
         state.size = common  # spectra of one size add up
     start = psf if psf is not None else _FALLBACK_START
     values = np.array(chosen.start(start), dtype=np.float64)
-    current = chosen.build(values)
-    found: fit.Fit | None = None
-    rounds = FixedPoint(np.array(chosen.lower), np.array(chosen.upper), np.array(chosen.scale))
-    iterations = 0
-    for iterations in range(1, max_iterations + 1):
-        kept = []
-        for state in states:
-            try:
-                measure(state, current, first=iterations == 1)
-            except CalibrationError as error:
-                refused[state.name], worst = str(error), error
-                say(f"{state.name}: refused: {error}")
-                continue
-            kept.append(state)
-        states = kept
-        if not states:
+    while True:
+        settled = _settle(states, values, chosen, max_iterations, tolerance, keep, say)
+        if not settled.states:
             raise _nothing(refused, worst)
+        values = settled.found.values
+        judge = partial(
+            accept, states=settled.states, found=settled.found, chosen=chosen, gsd_range=gsd_m
+        )
+        kept = keep(settled.states, judge)
+        if not kept:
+            raise _nothing(refused, worst)
+        if len(kept) == len(settled.states):
+            return conclude(settled, chosen, tolerance, refused)
+        states = kept  # what the others had put in is measured anew without them
+
+
+def _settle(
+    states: list[State],
+    values: FloatArray,
+    chosen: Family,
+    max_iterations: int,
+    tolerance: float,
+    keep: Callable[[list[State], Callable[[State], None]], list[State]],
+    say: Callable[[str], None],
+) -> Settled:
+    """Rounds of registration and fit until the parameters stop changing."""
+    rounds = FixedPoint(np.array(chosen.lower), np.array(chosen.upper), np.array(chosen.scale))
+    found: fit.Fit | None = None
+    iterations, change = 0, np.inf
+    for iterations in range(1, max_iterations + 1):
+        states = keep(states, partial(measure, psf=chosen.build(values), first=iterations == 1))
+        if not states:
+            break
         found = fit.fit(total(states), chosen, values)
         moved = values
         values = rounds.next_values(values, found.values)
         change = _change(values, moved, chosen)
-        current = chosen.build(values)
-        say(f"round {iterations}: {_described(current)}, change {100 * change:.2f} %")
+        say(f"round {iterations}: {_described(chosen.build(values))}, change {100 * change:.2f} %")
         if change < tolerance and iterations > 1 and rounds.settled:
             break
-    assert found is not None
-    # The last round's PSF decides who stays.
-    kept = []
-    for state in states:
-        try:
-            accept(state, current, gsd_m)
-        except CalibrationError as error:
-            refused[state.name], worst = str(error), error
-            say(f"{state.name}: refused: {error}")
-            continue
-        kept.append(state)
-    if not kept:
-        raise _nothing(refused, worst)
-    if len(kept) < len(states):
-        states = kept
-        found = fit.fit(total(states), chosen, values)
-    found = replace(found, values=values)
-    return conclude(states, found, chosen, iterations, rounds.gain, refused)
+    if found is None:
+        found = fit.Fit(values, np.zeros((values.size, values.size)), 1.0, np.inf, np.inf)
+    return Settled(states, replace(found, values=values), iterations, change, rounds.gain)
 
 
 def _listed(captures: Source | Sequence[Source]) -> list[Source]:

@@ -110,6 +110,8 @@ class CalibrationResult:
     family : str
     iterations : int
         Rounds of registration and fit.
+    converged : bool
+        The last round changed the parameters by less than the tolerance.
     residual : float
         Relative misfit of the transfer function beyond its noise.
     chi_square : float
@@ -130,6 +132,7 @@ class CalibrationResult:
     covariance: FloatArray
     family: str
     iterations: int
+    converged: bool
     residual: float
     chi_square: float
     coherence: float
@@ -179,6 +182,7 @@ class CalibrationResult:
             "chi_square": self.chi_square,
             "coherence": self.coherence,
             "iterations": self.iterations,
+            "converged": self.converged,
             "captures": [capture.to_dict() for capture in self.captures],
             "refused": dict(self.refused),
             "reference": dict(self.reference),

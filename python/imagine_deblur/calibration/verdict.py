@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +23,46 @@ MAX_REGISTRATION_PX = 0.5
 MAX_RELATIVE_ERROR = 0.08
 """Largest standard error of the PSF's MTF50, relative."""
 MAX_RESIDUAL = 0.15
+MAX_DISAGREEMENT = 0.1
+"""Largest relative difference of one capture's MTF50 from that of all, beyond its noise."""
+UNSETTLED = 20.0
+"""Parameters that still change by more than so many times the tolerance are refused."""
 ENCODING_ERROR = 0.1
 """Relative standard error granted to the predicted loss in the JPEG encoder."""
 
 
-def accept(state: State, psf: PSF, gsd_range: tuple[float, float]) -> None:
-    """Refuse a capture whose registration did not work out in the end."""
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """Where the rounds of registration and fit came to rest.
+
+    Attributes
+    ----------
+    states : list of State
+        Captures still in it.
+    found : Fit
+        With the final parameters.
+    iterations : int
+    change : float
+        Relative change of the parameters in the last round.
+    feedback : float
+        How much a round's error is enlarged in the end, see `FixedPoint.gain`.
+    """
+
+    states: list[State]
+    found: fit.Fit
+    iterations: int
+    change: float
+    feedback: float
+
+
+def accept(
+    state: State,
+    states: list[State],
+    found: fit.Fit,
+    chosen: Family,
+    gsd_range: tuple[float, float],
+) -> None:
+    """Refuse a capture that did not come to lie well, or that contradicts the others."""
     assert state.blocks is not None
     working = state.reference.working_gsd_m
     geometry.check(geometry.describe(state.homography, state.shape, working), gsd_range)
@@ -40,23 +74,44 @@ def accept(state: State, psf: PSF, gsd_range: tuple[float, float]) -> None:
             residual=rms,
         )
     summed = total([state])
-    coherence = _coherence(summed, psf)
+    coherence = _coherence(summed, chosen.build(found.values))
     if coherence < MIN_COHERENCE:
         raise CalibrationError(
             f"the reference explains {100 * coherence:.0f} % of the capture's structure,"
             f" {100 * MIN_COHERENCE:.0f} % are needed",
             residual=coherence,
         )
+    if len(states) > 1:
+        alone = fit.fit(summed, chosen, found.values)
+        own, joint = (chosen.build(f.values).mtf50() for f in (alone, found))
+        uncertain = _relative_error(alone.values, alone.covariance, chosen)
+        difference = abs(own / joint - 1.0)
+        if difference > MAX_DISAGREEMENT + 3.0 * uncertain:
+            raise CalibrationError(
+                f"inconsistent: its own MTF50 is {own:.4f} cycles/px, that of all captures"
+                f" {joint:.4f}; were they taken by one instrument in one state?",
+                residual=difference,
+            )
 
 
 def conclude(
-    states: list[State],
-    found: fit.Fit,
-    chosen: Family,
-    iterations: int,
-    feedback: float,
-    refused: dict[str, str],
+    settled: Settled, chosen: Family, tolerance: float, refused: dict[str, str]
 ) -> CalibrationResult:
+    """Uncertainties and the last checks.
+
+    Raises
+    ------
+    CalibrationError
+        The parameters did not settle, ran to a bound, are too uncertain or do not describe what
+        was measured.
+    """
+    states, found, feedback = settled.states, settled.found, settled.feedback
+    if settled.change > UNSETTLED * tolerance:
+        raise CalibrationError(
+            f"inconsistent fit: after {settled.iterations} rounds the parameters still change by"
+            f" {100 * settled.change:.1f} %",
+            residual=settled.change,
+        )
     psf = chosen.build(found.values)
     summed = total(states)
     groups = [group for state in states for group in state.groups]
@@ -106,7 +161,8 @@ def conclude(
         values=found.values,
         covariance=covariance,
         family=chosen.name,
-        iterations=iterations,
+        iterations=settled.iterations,
+        converged=settled.change < tolerance,
         residual=found.residual,
         chi_square=found.chi_square,
         coherence=float(np.average([r.coherence for r in results], weights=blocks)),
