@@ -32,15 +32,15 @@ class Blur:
     source : {"estimated", "given", "record", "preset", "none"}
     confidence : float or None
         Of an estimate, in [0, 1].
-    noise : float or None
-        Estimated noise amplitude on the [0, 1] scale (`degradation.add_noise`'s s).
+    nsr : float or None
+        Noise-to-signal ratio at Nyquist that the capture asks for, see `linear.noise`.
     warnings : tuple of str
     """
 
     psf: PSF | PsfField | None
     source: str
     confidence: float | None = None
-    noise: float | None = None
+    nsr: float | None = None
     warnings: tuple[str, ...] = ()
 
 

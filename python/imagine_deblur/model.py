@@ -18,7 +18,6 @@ from imagine_deblur.linear.wiener import WienerSpec
 
 if TYPE_CHECKING:
     from imagine_deblur import _core
-    from imagine_deblur.blur import Blur
     from imagine_deblur.options import ModelArgument, Options
 
 BUNDLED = ("fast", "best")
@@ -26,6 +25,9 @@ BUNDLED = ("fast", "best")
 
 DEFAULT_NSR = 2e-2
 """Noise-to-signal ratio of the linear model where the capture's noise is not known."""
+
+# Range of a capture's ratio, in units of the bank's base ratio, that training covers.
+_TRAINED = (0.25, 10.0)
 
 # Memory a network takes while it runs, bytes per tile pixel. Measured on plain networks behind a
 # space-to-depth of 2: width 48 takes 115 and width 64 takes 145, on both runtimes.
@@ -63,6 +65,10 @@ class Model:
         return self.linear or (self.descriptor is not None and bool(self.descriptor.nsr))
 
     @property
+    def _takes_capture_only(self) -> bool:
+        return self.is_network and not self.needs_psf
+
+    @property
     def sha256(self) -> str | None:
         """Hash of the network file."""
         return None if self.descriptor is None else self.descriptor.sha256
@@ -94,13 +100,28 @@ class Model:
         """Return about how much memory the engine needs for a tile."""
         return rows * columns * _WORKING_BYTES if self.is_network else 0
 
-    def wiener_spec(self, nsr: float | None, blur: Blur) -> WienerSpec | None:
-        """Return the planes the linear stage makes, None where it does not run."""
-        if self.linear:
-            return WienerSpec((nsr or nsr_of_noise(blur.noise),), 0)
-        if self.descriptor is not None and self.descriptor.nsr:
-            return WienerSpec(self.descriptor.nsr, self.descriptor.base)
-        return None
+    def wiener_spec(self, nsr: float | None, *, guarded: bool) -> WienerSpec | None:
+        """Return the planes the linear stage makes, None where it does not run.
+
+        Parameters
+        ----------
+        nsr : float or None
+            What the capture asks for. A network keeps the bank it was trained with as long as the
+            capture's ratio lies where training's did (a quarter to ten times the base ratio, where
+            moving the bank gained nothing on the validation scenes); beyond, the whole bank moves
+            along, so that a much noisier capture is not deconvolved into its noise.
+        guarded : bool
+            The guard needs a base plane to fall back to, also for a network that takes none.
+        """
+        if self.linear or (self._takes_capture_only and guarded):
+            return WienerSpec((nsr or DEFAULT_NSR,), 0)
+        if self.descriptor is None or not self.descriptor.nsr:
+            return None
+        bank, base = self.descriptor.nsr, self.descriptor.base
+        shift = 1.0
+        if nsr is not None:
+            shift = nsr / min(max(nsr, _TRAINED[0] * bank[base]), _TRAINED[1] * bank[base])
+        return WienerSpec(tuple(ratio * shift for ratio in bank), base)
 
     def input_indices(self, bands: int, spec: WienerSpec | None) -> list[int]:
         """Return the plane each engine input reads: the capture's bands, then the bank's planes.
@@ -139,25 +160,6 @@ class Model:
 
 IDENTITY = Model("identity")
 WIENER = Model("wiener", linear=True)
-
-
-def nsr_of_noise(noise: float | None) -> float:
-    """Return the noise-to-signal ratio at Nyquist for a noise amplitude.
-
-    Parameters
-    ----------
-    noise : float or None
-        Amplitude s of the shot + read noise on the [0, 1] scale; None: not known.
-
-    Returns
-    -------
-    float
-        ``1e-3 + 800 s^2`` within 1e-3 to 0.3, or `DEFAULT_NSR`. The law goes through the best
-        ratios measured on the validation scenes at s = 0.002 and s = 0.006.
-    """
-    if noise is None:
-        return DEFAULT_NSR
-    return float(np.clip(1e-3 + 800.0 * noise**2, 1e-3, 0.3))
 
 
 def bundled_models() -> dict[str, Path]:

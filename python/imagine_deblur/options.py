@@ -71,14 +71,14 @@ class Options:
     precision : {"f32", "bf16", "auto"}
         Arithmetic of the network; ``"auto"`` takes bf16 where the CPU has it.
     nsr : float or None
-        Noise-to-signal power ratio at Nyquist of the ``"wiener"`` model; None: from the noise
-        found in the capture.
+        Noise-to-signal power ratio at Nyquist; None: as found in the capture.
     tile : int
         Longest side of the tiles an engine sees, px, halo included.
     overlap : int
         Blend margin of models that are not local, px.
     guard : bool
-        Check every block against the capture and replace what it does not support.
+        Check every block against the capture and replace what it does not support. Needs the
+        blur: networks that take only the capture's planes are checked where `psf` is given.
     without_information : {"passthrough", "error"}
         What to do when the blur cannot be estimated: write the capture as it is, with a warning,
         or raise `EstimationError`.

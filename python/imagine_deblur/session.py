@@ -27,6 +27,7 @@ from imagine_deblur.errors import (
 )
 from imagine_deblur.files import replacing
 from imagine_deblur.linear.guard import Guard
+from imagine_deblur.linear.noise import capture_nsr
 from imagine_deblur.linear.stage import WienerStage
 from imagine_deblur.linear.wiener import WienerSpec
 from imagine_deblur.memory import host_bytes, plan_pool, resident_bytes, return_free_memory
@@ -251,10 +252,7 @@ class Session:
         result = np.empty_like(image, order="C") if out is None else out
         if out is not None and np.may_share_memory(image, out):
             raise OptionsError("out", "an array", "memory that does not overlap the image")
-        if psf is None:
-            blur, estimate_seconds = self._blur_of_array(image)
-        else:
-            blur, estimate_seconds = Blur(psf, "given"), 0.0
+        blur, estimate_seconds = self._blur_of_array(image, psf)
         run = self._prepare(shape, blur, float32=image.dtype == np.float32)
         native = _core.run_array(
             image,
@@ -324,27 +322,33 @@ class Session:
         )
 
     def _blur_of_jpeg(self, data: str | bytes) -> tuple[Blur, float]:
-        if (blur := self._fixed_blur()) is not None:
-            return blur, 0.0
+        if not self._model.needs_psf:
+            return self._given or Blur(None, "none"), 0.0
         started = time.perf_counter()
         reader = self._open(data)
-        images = _rows_for_estimation(reader)
         tables = reader.info["quantisation"]
-        return self._estimate(images, tables[0] if tables else None, started)
+        blur = self._blur_of(_rows_for_estimation(reader), tables[0] if tables else None)
+        return blur, time.perf_counter() - started
 
-    def _blur_of_array(self, image: Frame) -> tuple[Blur, float]:
-        if (blur := self._fixed_blur()) is not None:
-            return blur, 0.0
-        return self._estimate([image], None, time.perf_counter())
+    def _blur_of_array(self, image: Frame, psf: PSF | PsfField | None) -> tuple[Blur, float]:
+        given = self._given if psf is None else Blur(psf, "given")
+        if not self._model.needs_psf:
+            return given or Blur(None, "none"), 0.0
+        started = time.perf_counter()
+        return self._blur_of([image], None, given), time.perf_counter() - started
 
-    def _fixed_blur(self) -> Blur | None:
-        if self._given is None and not self._model.needs_psf:
-            return Blur(None, "none")
-        return self._given
+    def _blur_of(
+        self,
+        images: Sequence[Frame],
+        table: NDArray[np.uint16] | None,
+        given: Blur | None = None,
+    ) -> Blur:
+        blur = given or self._given or self._estimate(images, table)
+        if blur.psf is None:
+            return blur
+        return replace(blur, nsr=self.options.nsr or capture_nsr(images, blur.psf))
 
-    def _estimate(
-        self, images: Sequence[Frame], table: NDArray[np.uint16] | None, started: float
-    ) -> tuple[Blur, float]:
+    def _estimate(self, images: Sequence[Frame], table: NDArray[np.uint16] | None) -> Blur:
         from imagine_deblur.psf.estimation import estimate_psf
 
         try:
@@ -352,15 +356,8 @@ class Session:
         except EstimationError as error:
             if self.options.without_information == "error":
                 raise
-            blur = Blur(None, "none", warnings=(f"passed through unrestored: {error}",))
-        else:
-            blur = Blur(
-                estimate.psf,
-                "estimated",
-                confidence=float(estimate.confidence),
-                noise=float(estimate.noise),
-            )
-        return blur, time.perf_counter() - started
+            return Blur(None, "none", warnings=(f"passed through unrestored: {error}",))
+        return Blur(estimate.psf, "estimated", confidence=float(estimate.confidence))
 
     # ---- the parts of a run -------------------------------------------------------------------
 
@@ -388,7 +385,7 @@ class Session:
                     initializer=_core.make_this_thread_polite,
                     initargs=(self.options.nice, self.options.scheduling),
                 )
-        spec = model.wiener_spec(self.options.nsr, blur)
+        spec = model.wiener_spec(blur.nsr, guarded=self.options.guard)
         stage = self._stage_for(blur.psf, spec, model)
         engine, options, wanted = self._fit(model, ensemble, stage, spec, shape, float32)
         if self._pool is None or self._pool.capacity < wanted:

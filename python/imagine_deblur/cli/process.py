@@ -70,7 +70,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--nsr",
         type=float,
         default=default.nsr,
-        help="noise-to-signal ratio of the wiener model at Nyquist",
+        help="noise-to-signal ratio at Nyquist; default: as found in the capture",
     )
     blur.add_argument(
         "--no-guard", dest="guard", action="store_false", help="skip the reblur check"

@@ -1,0 +1,102 @@
+"""How noisy a capture is, in the unit the Wiener bank is tuned in.
+
+With the scene's power spectrum ``c / f^2`` and a noise floor ``N``, the ratio that the filter of
+`linear.wiener` wants is ``nsr = N / (4 c)``. Both are read off the capture's radial spectrum: `c`
+where the blur still passes nearly everything, `N` where it passes next to nothing, so that what is
+found there is noise, JPEG error and whatever the camera made of them, however coloured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagine_deblur.linear.wiener import LUMA
+from imagine_deblur.psf.field import PsfField
+from imagine_deblur.psf.models import PSF
+
+_BLOCK = 128
+_MOST_BLOCKS = 96
+_LEAST_STD = 1.5 / 255  # blocks flatter than this tell nothing of the scene's spectrum
+_PASSED = 0.7  # MTF above which the scene is seen
+_STOPPED = 0.12  # MTF below which it is not
+_LOWEST = 2.5 / _BLOCK  # cycles/px; below, the window leaks
+_HIGHEST = 0.45
+_RANGE = (1e-5, 3.0)
+
+
+def capture_nsr(images: Sequence[NDArray[np.generic]], psf: PSF | PsfField) -> float | None:
+    """Return the noise-to-signal ratio at Nyquist that a capture asks for.
+
+    Parameters
+    ----------
+    images : sequence of (R, C, 3) or (R, C) uint8 or float32 ndarray
+        The capture, or parts of it; float32 in [0, 1].
+    psf : PSF or PsfField
+        Its blur; of a field, the cell in the middle.
+
+    Returns
+    -------
+    float or None
+        Within 1e-5 to 3. None where the capture does not tell: it is too small or too flat, or
+        the blur leaves no band in which the noise stands alone.
+    """
+    centre = psf if isinstance(psf, PSF) else psf.grid[len(psf.grid) // 2][len(psf.grid[0]) // 2]
+    power = radial_power(images)
+    if power is None:
+        return None
+    frequency = np.arange(len(power)) / _BLOCK
+    mtf = np.abs(centre.mtf(frequency))
+    seen = (mtf > _PASSED) & (frequency >= _LOWEST)
+    if not seen.any():  # a very wide blur: the lowest frequencies have to do
+        seen = (frequency >= _LOWEST) & (frequency < _LOWEST + 3 / _BLOCK)
+    stopped = frequency[mtf < _STOPPED]
+    if not stopped.size or stopped[0] >= _HIGHEST - 2 / _BLOCK:
+        return None
+    silent = (frequency >= stopped[0]) & (frequency < _HIGHEST)
+    signal = power[seen] * frequency[seen] ** 2 / np.maximum(mtf[seen], 0.1) ** 2
+    c = float(np.exp(np.mean(np.log(signal))))
+    noise = float(np.exp(np.mean(np.log(power[silent]))))
+    return float(np.clip(noise / (4 * c), *_RANGE))
+
+
+def radial_power(images: Sequence[NDArray[np.generic]]) -> NDArray[np.float64] | None:
+    """Return the radially averaged luma power spectrum over informative blocks, None without any.
+
+    Returns
+    -------
+    (64,) float64 ndarray or None
+        At ``k / 128`` cycles/px. Each block counts by its spectrum's shape, not its contrast.
+    """
+    window = np.hanning(_BLOCK + 1)[:-1]
+    taper = np.outer(window, window)
+    f = np.fft.fftfreq(_BLOCK) * _BLOCK
+    ring = np.rint(np.hypot(f[:, None], f[None, :])).astype(np.intp).ravel()
+    counts = np.bincount(ring)
+    total = np.zeros(_BLOCK // 2)
+    blocks = 0
+    for image in images:
+        scale = 255.0 if image.dtype == np.uint8 else 1.0
+        corners = _corners(image.shape[0], image.shape[1], _MOST_BLOCKS // len(images))
+        for top, left in corners:
+            samples = image[top : top + _BLOCK, left : left + _BLOCK].astype(np.float64) / scale
+            luma = samples @ np.array(LUMA) if samples.ndim == 3 else samples
+            if luma.std() < _LEAST_STD or luma.max() > 0.99:
+                continue
+            spectrum = np.abs(np.fft.fft2((luma - luma.mean()) * taper)) ** 2
+            radial = (np.bincount(ring, spectrum.ravel()) / counts)[: _BLOCK // 2]
+            total += radial / radial[3:9].mean()
+            blocks += 1
+    return total / blocks if blocks else None
+
+
+def _corners(rows: int, columns: int, most: int) -> list[tuple[int, int]]:
+    """Evenly spread corners of at most about `most` blocks that fit the image."""
+    if rows < _BLOCK or columns < _BLOCK:
+        return []
+    tops = np.arange(0, rows - _BLOCK + 1, _BLOCK // 2)
+    lefts = np.arange(0, columns - _BLOCK + 1, _BLOCK // 2)
+    step = max(1, int(np.ceil(np.sqrt(len(tops) * len(lefts) / max(1, most)))))
+    return [(int(top), int(left)) for top in tops[::step] for left in lefts[::step]]

@@ -1,0 +1,100 @@
+"""The noise-to-signal ratio read off a capture."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import synthetic
+from imagine_deblur.degradation import degrade
+from imagine_deblur.linear.noise import capture_nsr, radial_power
+from imagine_deblur.linear.wiener import WienerSpec
+from imagine_deblur.model import DEFAULT_NSR, WIENER, Model
+from imagine_deblur.psf.field import PsfField
+from imagine_deblur.psf.models import PSF
+
+
+def capture(noise, seed=0):
+    scene = synthetic.natural(384, 384, seed=7)
+    rng = np.random.default_rng(seed)
+    return degrade(scene, PSF.defocus(4.0), noise=noise, rng=rng)
+
+
+def white_on_one_over_f(nsr, size=512, seed=1):
+    """A scene with spectrum c / f^2 and white noise such that N / (4 c) is `nsr`."""
+    rng = np.random.default_rng(seed)
+    f = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None, :])
+    f[0, 0] = np.inf
+    scene = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((size, size))) / f, s=(size, size))
+    otf = PSF.defocus(5.0).otf(size, size)
+    blurred = np.fft.irfft2(np.fft.rfft2(scene) * otf, s=(size, size))
+    noisy = blurred + np.sqrt(4 * nsr) * rng.standard_normal((size, size))
+    return (0.5 + 0.1 * noisy / noisy.std()).astype(np.float32)
+
+
+@pytest.mark.parametrize("nsr", [3e-2, 2e-1, 1.0])
+def test_a_known_ratio_is_found(nsr):
+    # Half a decade does not matter to the filter; the blur's remains add to small ratios.
+    found = capture_nsr([white_on_one_over_f(nsr)], PSF.defocus(5.0))
+    assert abs(np.log10(found / nsr)) < 0.25
+
+
+def test_more_noise_asks_for_a_larger_ratio():
+    found = [capture_nsr([capture(noise)], PSF.defocus(4.0)) for noise in (0.002, 0.008, 0.03)]
+    assert found == sorted(found)
+    assert found[2] > 10 * found[0]
+
+
+def test_parts_and_types_agree():
+    image = capture(0.01)
+    psf = PSF.defocus(4.0)
+    whole = capture_nsr([image], psf)
+    halves = capture_nsr([image[:192], image[192:]], psf)
+    floats = capture_nsr([image.astype(np.float32) / np.float32(255)], psf)
+    assert halves == pytest.approx(whole, rel=0.3)
+    assert floats == pytest.approx(whole, rel=1e-3)
+    assert capture_nsr([image], PsfField(((psf,),))) == whole
+
+
+@pytest.mark.parametrize(
+    "image",
+    [np.full((300, 300, 3), 80, np.uint8), np.zeros((40, 500, 3), np.uint8)],
+    ids=["flat", "small"],
+)
+def test_without_information_there_is_no_answer(image):
+    assert radial_power([image]) is None
+    assert capture_nsr([image], PSF.defocus(4.0)) is None
+
+
+def test_without_a_silent_band_there_is_no_answer():
+    assert capture_nsr([capture(0.01)], PSF.defocus(0.3, 0.1)) is None
+
+
+def network():
+    from imagine_deblur.engines.descriptor import ModelDescriptor
+
+    inputs = ("capture.r", "wiener.1.r", "wiener.1.g", "wiener.1.b", "wiener.0.y", "wiener.2.y")
+    descriptor = ModelDescriptor("net", inputs=inputs, nsr=(1e-1, 1e-2, 1e-3), base=1)
+    return Model("net", descriptor=descriptor)
+
+
+@pytest.mark.parametrize("nsr", [None, 3e-3, 1e-2, 9e-2])
+def test_a_network_keeps_its_bank_where_it_was_trained(nsr):
+    assert network().wiener_spec(nsr, guarded=True) == WienerSpec((1e-1, 1e-2, 1e-3), 1)
+
+
+@pytest.mark.parametrize(("nsr", "shift"), [(1.0, 10.0), (2.5e-4, 0.1)])
+def test_the_bank_moves_along_beyond(nsr, shift):
+    spec = network().wiener_spec(nsr, guarded=True)
+    np.testing.assert_allclose(spec.nsr, np.array([1e-1, 1e-2, 1e-3]) * shift)
+
+
+def test_the_linear_model_takes_the_ratio_itself():
+    assert WIENER.wiener_spec(0.07, guarded=True) == WienerSpec((0.07,), 0)
+    assert WIENER.wiener_spec(None, guarded=True) == WienerSpec((DEFAULT_NSR,), 0)
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_a_network_without_planes_gets_one_for_the_guard_only(guarded):
+    model = Model("callable", function=lambda tile: tile)
+    assert (model.wiener_spec(0.05, guarded=guarded) is not None) == guarded
