@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from imagine_deblur._version import VERSION
-from imagine_deblur.cli import demo, evaluate, info, process, psf, train
+from imagine_deblur.cli import demo, evaluate, info, process, psf, train, watch
 from imagine_deblur.errors import (
     CalibrationError,
     EngineError,
@@ -54,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"imagine-deblur {VERSION}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (process, psf, demo, info, evaluate, train):
+    for command in (process, psf, demo, info, evaluate, train, watch):
         command.add_parser(commands)
     return parser
 

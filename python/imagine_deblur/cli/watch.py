@@ -1,0 +1,153 @@
+"""``imagine-deblur watch``: the post-processing step of a camera's capture pipeline."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from imagine_deblur.cli.process import add_options, options_from
+from imagine_deblur.options import Options
+from imagine_deblur.watch.inbox import InboxBusyError
+from imagine_deblur.watch.service import EXIT_BUSY, Service
+from imagine_deblur.watch.settings import AFTER, ON_FAILURE, WatchSettings
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "watch",
+        help="restore captures as they arrive",
+        description="Restore every capture that arrives in INBOX into OUTBOX, once, in order, with "
+        "a JSON report beside it. SIGTERM stops, SIGHUP reads the PSF record again. Exit codes: 0 "
+        "stopped or done; 2 wrong usage; 4 the model cannot be trusted; 5 no room; 8 another file "
+        "error; 9 another service has the inbox; 130 interrupted.",
+    )
+    parser.add_argument("inbox", type=Path, metavar="INBOX")
+    parser.add_argument("outbox", type=Path, metavar="OUTBOX")
+    default = WatchSettings()
+    service = parser.add_argument_group("service")
+    service.add_argument("--once", action="store_true", help="process what is there and stop")
+    service.add_argument(
+        "--on-failure",
+        choices=ON_FAILURE,
+        default=default.on_failure,
+        help="a capture that cannot be restored goes to OUTBOX untouched (default), or to the "
+        "quarantine",
+    )
+    service.add_argument(
+        "--after",
+        choices=AFTER,
+        default=default.after,
+        help="what happens to a delivered capture in INBOX (default: keep)",
+    )
+    service.add_argument(
+        "--state",
+        type=Path,
+        metavar="DIR",
+        help="journal, heartbeat, metrics (default: OUTBOX/.imagine-deblur)",
+    )
+    service.add_argument(
+        "--quarantine", type=Path, metavar="DIR", help="default: OUTBOX/quarantine"
+    )
+    service.add_argument("--poll", type=float, metavar="SECONDS", default=default.poll)
+    service.add_argument(
+        "--stable-polls",
+        type=int,
+        metavar="N",
+        default=default.stable_polls,
+        help="looks in a row that must find a file unchanged",
+    )
+    service.add_argument(
+        "--patience",
+        type=float,
+        metavar="SECONDS",
+        default=default.patience,
+        help="wait for the rest of a file that does not end as a JPEG",
+    )
+    service.add_argument(
+        "--max-pending",
+        type=int,
+        metavar="N",
+        default=default.max_pending,
+        help="results in OUTBOX before the service holds; 0: no limit",
+    )
+    service.add_argument(
+        "--min-free",
+        metavar="BYTES",
+        default=default.min_free,
+        help="disk space that stays free (default: 64MB)",
+    )
+    service.add_argument(
+        "--max-crashes",
+        type=int,
+        metavar="N",
+        default=default.max_crashes,
+        help="process deaths in a row that make a capture poison",
+    )
+    service.add_argument(
+        "--late-after",
+        type=float,
+        metavar="SECONDS",
+        default=default.late_after,
+        help="captures that waited longer are not restored but fall back",
+    )
+    service.add_argument(
+        "--stop-within",
+        type=float,
+        metavar="SECONDS",
+        default=default.stop_within,
+        help="time for the frame in hand after SIGTERM",
+    )
+    service.add_argument(
+        "--check-every",
+        type=int,
+        metavar="N",
+        default=default.check_every,
+        help="frames between integrity checks",
+    )
+    service.add_argument(
+        "--golden-every",
+        type=int,
+        metavar="N",
+        default=default.golden_every,
+        help="frames between self-tests",
+    )
+    service.add_argument(
+        "--no-verify",
+        dest="verify",
+        action="store_false",
+        help="do not compare outputs with captures",
+    )
+    service.add_argument(
+        "--keep-records",
+        type=int,
+        metavar="N",
+        default=default.keep_records,
+        help="finished captures remembered after they left INBOX",
+    )
+    add_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Serve; see the parser's description for the exit codes."""
+    from dataclasses import fields
+
+    settings = WatchSettings(**{f.name: getattr(parsed, f.name) for f in fields(WatchSettings)})
+    options = options_from(parsed)
+    _be_polite(options)
+    try:
+        return Service(parsed.inbox, parsed.outbox, settings, options).run()
+    except InboxBusyError as error:
+        print(f"imagine-deblur: {error}", file=sys.stderr)
+        return EXIT_BUSY
+
+
+def _be_polite(options: Options) -> None:
+    """The calling thread computes too, and this process is ours: lower it as asked."""
+    if options.nice or options.scheduling != "normal":
+        from imagine_deblur import _core
+
+        _core.make_this_thread_polite(options.nice, options.scheduling)

@@ -1,0 +1,84 @@
+"""Files the session depends on, held twice: on the disk and in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from imagine_deblur.errors import ImagineDeblurError
+from imagine_deblur.files import replacing
+
+
+class IntegrityError(ImagineDeblurError, RuntimeError):
+    """Weights, PSF or results are damaged and no good copy is left."""
+
+
+@dataclass
+class Artifact:
+    """A file and a copy of it in memory, each checked against the digest of the first reading.
+
+    Attributes
+    ----------
+    kind : str
+        ``"weights"`` or ``"psf"``.
+    path : Path
+        Where the session reads it.
+    data : bytes
+    sha256 : str
+        Lower-case hex.
+    moved : bool
+        `path` is no longer the user's file but a good copy of it.
+    """
+
+    kind: str
+    path: Path
+    data: bytes
+    sha256: str
+    moved: bool = False
+
+    @classmethod
+    def read(cls, kind: str, path: Path) -> Artifact:
+        """Read a file that is trusted now."""
+        data = path.read_bytes()
+        return cls(kind, path, data, hashlib.sha256(data).hexdigest())
+
+    def disk_is_good(self) -> bool:
+        """Whether the file still has its digest."""
+        try:
+            with open(self.path, "rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == self.sha256
+        except OSError:
+            return False
+
+    def memory_is_good(self) -> bool:
+        """Whether the copy still has its digest."""
+        return hashlib.sha256(self.data).hexdigest() == self.sha256
+
+    def recover(self, folder: Path) -> None:
+        """Mend whichever copy is damaged from the other.
+
+        A damaged file is not written over, since it may be another's: a good one is written to
+        `folder` under the same name and read from there.
+
+        Raises
+        ------
+        IntegrityError
+            Both are damaged.
+        OSError
+            `folder` cannot be written.
+        """
+        disk, memory = self.disk_is_good(), self.memory_is_good()
+        if disk and not memory:
+            self.data = self.path.read_bytes()
+        elif memory and not disk:
+            folder.mkdir(parents=True, exist_ok=True)
+            copy = folder / self.path.name
+            with replacing(copy, overwrite=True) as descriptor:
+                at = 0
+                while at < len(self.data):
+                    at += os.write(descriptor, self.data[at:])
+            self.path, self.moved = copy, True
+        elif not disk:
+            raise IntegrityError(f"{self.path}: the {self.kind} and the copy in memory are damaged")

@@ -1,0 +1,335 @@
+"""A session that checks what it depends on, and what it made, before anyone sees it.
+
+Before a result is handed on:
+
+- the weights file and the PSF record still have the digests of the start (disk and memory);
+- the PSF in use is the record's, and the stage's transfer function is the one computed first;
+- the engine still answers a fixed tile with the same bits;
+- every `golden_every` frames, the whole session restores a fixed picture to the same bits;
+- the output is compared with the capture (`verify`).
+
+A finding throws the result away, mends or reloads what is damaged, and restores the frame again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagine_deblur.blur import given_blur, parse_preset
+from imagine_deblur.options import Options
+from imagine_deblur.psf.models import PSF
+from imagine_deblur.report import Report
+from imagine_deblur.session import Session
+from imagine_deblur.watch import verify
+from imagine_deblur.watch.artifact import Artifact, IntegrityError
+
+_ATTEMPTS = 4
+_GOLDEN_SEED = 20_260_311
+_GOLDEN_PSF = PSF.defocus(3.0)  # where captures are restored blind
+_GOLDEN_RANGE = (-4.0, 5.0)  # sharp steps that were never blurred ring
+
+Progress = Callable[[float], object]
+EngineKey = tuple[object, ...]
+
+
+class GuardedSession:
+    """A warm `Session` behind integrity checks.
+
+    Parameters
+    ----------
+    options : Options
+    folder : Path
+        Receives good copies of damaged files.
+    check_every, golden_every : int
+        Frames between checks.
+    verify_outputs : bool
+        Compare outputs with their captures.
+
+    Attributes
+    ----------
+    events : collections.Counter
+        What was found and done, by name.
+
+    Raises
+    ------
+    EngineError, PsfError, OSError
+        As `Session`.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        folder: Path,
+        *,
+        check_every: int = 1,
+        golden_every: int = 64,
+        verify_outputs: bool = True,
+    ) -> None:
+        self.events: Counter[str] = Counter()
+        self._options = replace(options, overwrite=True)
+        self._folder = folder
+        self._check_every, self._golden_every = check_every, golden_every
+        self._verify = verify_outputs
+        self._frames = 0
+        self._golden: dict[EngineKey, str] = {}
+        self._probes: dict[EngineKey, str] = {}
+        self._tiles: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+        self._otf: tuple[Any, int] | None = None
+        self.artifacts = self._read_psf(self._options)
+        self.session = Session(self._options)
+        descriptor = self.session._model.descriptor
+        if descriptor is not None:
+            self.artifacts.append(Artifact.read("weights", Path(descriptor.path)))
+            if self.artifacts[-1].sha256 != descriptor.sha256:
+                raise IntegrityError(f"{descriptor.path}: the weights changed while they were read")
+        self._psf_digest = self._psf_of(self.session)
+
+    def close(self) -> None:
+        """Give threads, memory and the engine back."""
+        self.session.close()
+        self._otf = None
+
+    # ---- frames -------------------------------------------------------------------------------
+
+    def restore(self, source: str, output: Path, *, progress: Progress | None = None) -> Report:
+        """Restore a capture; `output` is complete and checked when this returns.
+
+        Raises
+        ------
+        IntegrityError
+            No good copy of something is left, or no two attempts agree.
+        ImagineDeblurError, OSError
+            As `Session.process`.
+        """
+        seen: set[bytes] = set()
+        for _ in range(_ATTEMPTS):
+            report = self.session.process(source, output, progress=progress)
+            self._frames += 1
+            if findings := self._findings():
+                self._mend(findings)
+                continue
+            reason = self._doubt(source, output, report)
+            if reason is None:
+                return report
+            with open(output, "rb") as file:
+                digest = hashlib.file_digest(file, "sha256").digest()
+            if digest in seen:
+                self.events["doubt_dismissed"] += 1  # the scene is like that
+                return report
+            seen.add(digest)
+            self.events["doubt"] += 1
+            self._mend([])
+        raise IntegrityError(f"{_ATTEMPTS} attempts gave results that are in doubt and disagree")
+
+    def _findings(self) -> list[str]:
+        findings: list[str] = []
+        if self._frames % self._check_every == 0:
+            findings = self.check()
+        if not findings and self._frames % self._golden_every == 0:
+            findings = self.self_test()
+        return findings
+
+    def _doubt(self, source: str, output: Path, report: Report) -> str | None:
+        if not self._verify:
+            return None
+        salvaged = any("salvaged" in warning for warning in report.warnings)
+        return verify.doubt(source, os.fspath(output), salvage=salvaged)
+
+    # ---- checks -------------------------------------------------------------------------------
+
+    def check(self) -> list[str]:
+        """Return what is damaged now: files, PSF, transfer function, engine."""
+        findings = [
+            f"{artifact.kind}_{where}"
+            for artifact in self.artifacts
+            for where, good in (
+                ("disk", artifact.disk_is_good()),
+                ("memory", artifact.memory_is_good()),
+            )
+            if not good
+        ]
+        if self._psf_of(self.session) != self._psf_digest:
+            findings.append("psf_in_use")
+        elif not self._otf_is_good():
+            findings.append("transfer_function")
+        if not self._engine_is_good():
+            findings.append("engine")
+        return findings
+
+    def self_test(self) -> list[str]:
+        """Restore the golden picture with the whole session; return ``["golden"]`` on a change.
+
+        The first result counts only when a session made afresh gives it too.
+        """
+        size = self._golden_size()
+        found, engine = self._golden_digest(size)
+        if engine not in self._golden:
+            self._reopen()
+            again, same_engine = self._golden_digest(size)
+            if same_engine != engine:
+                return []  # the deadline's choice changed in between: nothing to compare
+            if again != found:
+                return ["golden"]
+            self._golden[engine] = found
+        return [] if found == self._golden[engine] else ["golden"]
+
+    def start(self) -> None:
+        """Self-test twice, with the engine made afresh in between, and keep what came out.
+
+        Raises
+        ------
+        IntegrityError
+            The two differ, or the picture is out of range.
+        """
+        if self.self_test():
+            self.events["golden"] += 1
+            self._mend([])
+            if self.self_test():
+                raise IntegrityError("the self-test gives another result each time")
+        findings = self.check()
+        if findings:
+            self._mend(findings)
+
+    def _golden_size(self) -> tuple[int, int]:
+        engine = self.session._engine
+        if engine is not None and self.session._model.is_network:
+            # A frame of one tile of the size in use: the engine stays, and is what is tested.
+            halo = 2 * self.session._model.halo
+            return engine[1].tile_rows - halo, engine[1].tile_columns - halo
+        side = self.session._model.tile_side(self._options.tile)
+        return side, side
+
+    def _golden_digest(self, size: tuple[int, int]) -> tuple[str, EngineKey]:
+        """Return what the golden picture becomes, and its size and engine."""
+        psf = None if self.session._given is not None else _GOLDEN_PSF
+        restored, _ = self.session.restore_with_report(golden_picture(*size), psf=psf)
+        low, high = _GOLDEN_RANGE
+        if not (np.isfinite(restored).all() and restored.min() > low and restored.max() < high):
+            raise IntegrityError("the self-test's picture is out of range")
+        digest = hashlib.sha256(np.ascontiguousarray(restored).data).hexdigest()
+        return digest, (size, self._engine_key())
+
+    def _engine_key(self) -> EngineKey:
+        """Return what the engine in use was made for: model, folds, tile."""
+        engine = self.session._engine
+        if engine is None:
+            return ()
+        model, *rest = engine[0]
+        return (getattr(model, "name", ""), getattr(model, "sha256", None), *rest)
+
+    def _otf_is_good(self) -> bool:
+        """Whether the transfer function is the one that was there when it was first seen."""
+        stage = None if self.session._stage is None else self.session._stage[1]
+        if stage is None or stage._otf is None:
+            return True
+        crc = zlib.crc32(np.ascontiguousarray(stage._otf).data)
+        if self._otf is None or self._otf[0] is not stage._otf:
+            self._otf = (stage._otf, crc)
+        return self._otf[1] == crc
+
+    def _engine_is_good(self) -> bool:
+        if self.session._engine is None:
+            return True
+        key, engine = self.session._engine
+        if getattr(key[0], "descriptor", None) is None:
+            return True  # no weights
+        known = self._engine_key()
+        found = self._probe(engine)
+        if known not in self._probes:
+            # The first answer counts only when an engine made afresh gives it too.
+            self.session._engine = None
+            again = self._probe(self.session._engine_for(*key))  # type: ignore[arg-type]
+            if again != found:
+                return False
+            self._probes[known] = found
+        return found == self._probes[known]
+
+    def _probe(self, engine: Any) -> str:
+        shape = (engine.input_planes, engine.tile_rows, engine.tile_columns)
+        if self._tiles is None or self._tiles[0].shape != shape:
+            rng = np.random.default_rng(_GOLDEN_SEED)
+            tile = rng.random(shape, np.float32)
+            tile -= np.float32(0.5)
+            self._tiles = (tile, np.empty((engine.output_bands, *shape[1:]), np.float32))
+        source, result = self._tiles
+        engine.infer(source, result)
+        return hashlib.sha256(result.data).hexdigest()
+
+    # ---- mending ------------------------------------------------------------------------------
+
+    def _mend(self, findings: list[str]) -> None:
+        self.events.update(findings)
+        for artifact in self.artifacts:
+            artifact.recover(self._folder)
+        self._reopen()
+        if self._psf_of(self.session) != self._psf_digest:
+            raise IntegrityError("the PSF read again is not the one of the start")
+        self.events["reloaded"] += 1
+
+    def _reopen(self) -> None:
+        changes: dict[str, Any] = {
+            {"weights": "model", "psf": "psf"}[artifact.kind]: os.fspath(artifact.path)
+            for artifact in self.artifacts
+            if artifact.moved
+        }
+        self.session.close()
+        self._otf = None
+        self.session = Session(replace(self._options, **changes))
+
+    def reload_psf(self) -> None:
+        """Read the PSF record again, as after an uplink; the old one stays on an error.
+
+        Raises
+        ------
+        PsfError, OSError
+            The new record cannot be used.
+        """
+        artifacts = self._read_psf(self._options)
+        given = self._options.psf
+        if given is not None:
+            given_blur(given)  # raises before anything is changed
+        self.artifacts = artifacts + [a for a in self.artifacts if a.kind != "psf"]
+        self._reopen()
+        self._psf_digest = self._psf_of(self.session)
+        self._golden.clear()
+
+    @staticmethod
+    def _read_psf(options: Options) -> list[Artifact]:
+        psf = options.psf
+        if not isinstance(psf, str | os.PathLike) or parse_preset(os.fspath(psf)) is not None:
+            return []
+        path = Path(psf)
+        return [Artifact.read("psf", path)] if path.exists() else []
+
+    @staticmethod
+    def _psf_of(session: Session) -> str:
+        given = session._given
+        if given is None or given.psf is None:
+            return ""
+        return hashlib.sha256(json.dumps(given.psf.to_dict()).encode()).hexdigest()
+
+
+def golden_picture(rows: int, columns: int) -> NDArray[np.float32]:
+    """Return the self-test's picture: (rows, columns, 3) float32 in [0.1, 0.9], always the same."""
+    rng = np.random.default_rng(_GOLDEN_SEED)
+    y, x = np.arange(rows, dtype=np.float32)[:, None], np.arange(columns, dtype=np.float32)
+    waves = np.zeros((rows, columns), np.float32)
+    for _ in range(6):
+        fy, fx = rng.uniform(-0.08, 0.08, 2).astype(np.float32)
+        waves += np.cos(np.float32(2 * np.pi) * (fy * y + fx * x)) * np.float32(0.04)
+    steps = (((y // 24) + (x // 40)) % 2) * np.float32(0.05)
+    noise = rng.random((rows, columns, 3), np.float32) * np.float32(0.004)
+    picture = np.float32(0.4) + waves[..., None] + steps[..., None] + noise
+    clipped: NDArray[np.float32] = np.clip(picture, 0.1, 0.9).astype(np.float32)
+    return clipped
