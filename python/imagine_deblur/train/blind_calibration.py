@@ -62,7 +62,7 @@ def temperature_knots(distributions: list[FloatArray], truth_bins: FloatArray) -
         Logarithm of the spread in bins, and the temperature.
     """
     spread = np.log([posterior.spread(p) for p in distributions])
-    parts = np.array_split(np.argsort(spread, kind="stable"), max(1, min(4, len(spread) // 60)))
+    parts = np.array_split(np.argsort(spread, kind="stable"), max(1, min(6, len(spread) // 60)))
     knots: list[tuple[float, float, npt.NDArray[np.intp]]] = []
     for part in parts:
         # What was wider before must not become narrower: pool such neighbours.

@@ -19,7 +19,7 @@ FloatArray = npt.NDArray[np.float64]
 
 NO_DISK_PX = 0.4
 """Disks with smaller radii cannot be told from none."""
-_SPARE_SHARE, _SPARE_MASS, _RIVAL_MASS = 0.4, 0.05, 0.6
+_SPARE_SHARE, _SPARE_MASS, _RIVAL_MASS = 0.4, 0.05, 0.7
 PEAK_BINS = 10.0
 """Width in bins of the window around the strongest peak of the radius' distribution."""
 _LEVELS = (0.05, 0.15866, 0.84134, 0.95)
@@ -42,7 +42,7 @@ def radius_value(output: Output) -> float:
     The mean around the strongest peak above `NO_DISK_PX` competes with no disk at all. A disk that
     gives less than 0.6 of the kernel's variance looks much like a Gaussian: it is spared where
     "no disk" has as little as 0.05 of the probability, and the Gaussian alone then has nearly the
-    same transfer function. A disk that dominates yields only to 0.6, since an instrument out of
+    same transfer function. A disk that dominates yields only to 0.7, since an instrument out of
     focus is the likelier cause of a strong blur.
     """
     tiny = RADIUS_GRID < NO_DISK_PX
