@@ -14,6 +14,7 @@ import pytest
 import oracle
 from conftest import decoded, jpeg
 from imagine_deblur import Options, Session, process, restore
+from imagine_deblur.degradation import degrade
 from imagine_deblur.errors import (
     EngineError,
     EstimationError,
@@ -22,9 +23,12 @@ from imagine_deblur.errors import (
     PsfError,
 )
 from imagine_deblur.linear.wiener import WienerSpec
+from imagine_deblur.metrics.fidelity import psnr
+from imagine_deblur.model import bundled_models
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.psf.record import save_record
 from networks import plain
+from synthetic import natural
 
 BLUR = PSF.defocus(2.5)
 
@@ -335,6 +339,41 @@ def test_concurrent_sessions_give_the_bytes_of_one_alone(capture):
     for thread in threads:
         thread.join()
     assert found == [alone] * 10
+
+
+def test_concurrent_networks_give_the_result_of_one_alone(scene, tmp_path):
+    net = plain(tmp_path / "net.onnx", 8, 3)
+    settings = {"psf": BLUR, "model": net, "engine": "onnxruntime", "tile": 64, "threads": 1}
+    alone = restore(scene, **settings)
+    found: list[Any] = []
+
+    def run() -> None:
+        with Session(**settings) as session:
+            found.extend(session.restore(scene) for _ in range(3))
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 6
+    for image in found:
+        np.testing.assert_array_equal(image, alone)
+
+
+@pytest.mark.skipif(not bundled_models(), reason="no network in this installation")
+@pytest.mark.parametrize("name", sorted(bundled_models()))
+def test_bundled_networks_restore_and_do_not_depend_on_tiles(name):
+    sharp = natural(200, 230, seed=12)
+    image = degrade(sharp, BLUR, noise=0.003, rng=np.random.default_rng(1))
+    settings = {"psf": BLUR, "model": name, "engine": "onnxruntime"}
+    with Session(**settings, tile=512) as session:
+        whole, report = session.restore_with_report(image)
+    assert (report.tiles, report.guard_replaced) == (1, 0)
+    before, after = (psnr(x.astype(np.float32) / 255, sharp) for x in (image, whole))
+    assert after > before + 2
+    tiled = restore(image, **settings, tile=128)
+    oracle.assert_images_close(tiled, whole, 1)
 
 
 def test_closing_gives_descriptors_and_threads_back(scene, no_leaks):
