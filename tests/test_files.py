@@ -110,6 +110,19 @@ def test_a_missing_folder_is_named(tmp_path):
     assert caught.value.filename == str(tmp_path / "none" / "a.jpg")
 
 
+def test_folders_and_devices_are_not_replaced(tmp_path):
+    """As root, a rename over a device would succeed and take it away."""
+    pipe, folder = tmp_path / "pipe", tmp_path / "folder"
+    os.mkfifo(pipe)
+    folder.mkdir()
+    for path, error in ((pipe, OSError), (folder, IsADirectoryError)):
+        with pytest.raises(error) as caught:
+            write(path, overwrite=True, then=lambda: pytest.fail("the block must not run"))
+        assert caught.value.filename == str(path)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert names(tmp_path) == ["folder", "pipe"]
+
+
 def test_long_names_fit(tmp_path):
     target = tmp_path / ("n" * 251 + ".jpg")
     with replacing(target, overwrite=False) as descriptor:

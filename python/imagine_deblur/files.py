@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -35,10 +37,12 @@ def replacing(path: Path, *, overwrite: bool) -> Iterator[int]:
     OutputExistsError
         `path` exists and `overwrite` is false.
     OSError
-        The folder is missing, unwritable or full; `filename` names it.
+        The folder is missing, unwritable or full, or `path` is a folder or a device; `filename`
+        names it.
     """
     if not overwrite and os.path.lexists(path):
         raise OutputExistsError(path)
+    _refuse_special(path)
     folder = path.parent
     try:
         descriptor, name = tempfile.mkstemp(
@@ -62,6 +66,18 @@ def replacing(path: Path, *, overwrite: bool) -> Iterator[int]:
         with suppress(FileNotFoundError):
             os.unlink(name)
         raise
+
+
+def _refuse_special(path: Path) -> None:
+    """Refuse to replace what is no file: as root, a rename over /dev/null would succeed."""
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+        raise OSError(errno.EINVAL, "not a regular file; it cannot be replaced", os.fspath(path))
 
 
 def _claim(name: str, path: Path) -> None:
