@@ -183,6 +183,16 @@ def test_an_empty_folder_and_clashing_names_are_refused(tmp_path, capture, capsy
     assert "different names" in capsys.readouterr().err
 
 
+def test_captures_with_one_output_name_are_refused(tmp_path, capture, capsys):
+    for name in ("a.jpg", "a.jpeg"):
+        (tmp_path / name).write_bytes(capture)
+    assert run("process", tmp_path, *FAST, "--overwrite") == 2
+    assert sorted(os.listdir(tmp_path)) == ["a.jpeg", "a.jpg"]
+    assert run("process", tmp_path, *FAST, "-o", tmp_path / "out") == 0
+    assert sorted(os.listdir(tmp_path / "out")) == ["a.jpeg", "a.jpg"]
+    capsys.readouterr()
+
+
 def test_an_output_folder_of_the_captures_themselves_is_refused(capture_file, capture, capsys):
     folder = capture_file.parent
     for extra in ([], ["--overwrite"]):

@@ -198,6 +198,9 @@ def _jobs(sources: list[str], output: str | None) -> list[tuple[str, Path | None
         else:
             files.append(source)
     if output is None:
+        stems = [str(Path(name).with_suffix("")) for name in dict.fromkeys(files)]
+        if twice := next((stem for stem in stems if stems.count(stem) > 1), None):
+            raise OptionsError("source", twice, "captures whose names differ before the suffix")
         return [(name, None) for name in files]
     if output == "-":
         raise OptionsError("--output", "-", "standard output only for standard input")
