@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import synthetic
+from imagine_deblur.blur import Blur, tempered
 from imagine_deblur.degradation import degrade
 from imagine_deblur.linear.noise import capture_nsr, radial_power
 from imagine_deblur.linear.wiener import WienerSpec
@@ -98,3 +99,20 @@ def test_the_linear_model_takes_the_ratio_itself():
 def test_a_network_without_planes_gets_one_for_the_guard_only(guarded):
     model = Model("callable", function=lambda tile: tile)
     assert (model.wiener_spec(0.05, guarded=guarded) is not None) == guarded
+
+
+@pytest.mark.parametrize(
+    ("source", "nsr", "radius"),
+    [
+        ("estimated", 0.4, 2.0),
+        ("estimated", 0.05, 4.0),
+        ("estimated", None, 4.0),
+        ("given", 0.4, 4.0),
+    ],
+)
+def test_only_estimates_from_noisy_captures_are_narrowed(source, nsr, radius):
+    blur = tempered(Blur(PSF.defocus(4.0, 0.5), source, nsr=nsr))
+    disk, gaussian = blur.psf.components
+    assert disk.radius_px == pytest.approx(radius)
+    assert gaussian.sigma_px == pytest.approx(radius / 8)
+    assert bool(blur.warnings) == (radius < 4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagine_deblur.errors import PsfError
-from imagine_deblur.psf.components import Gaussian
+from imagine_deblur.psf.components import Disk, Gaussian
 from imagine_deblur.psf.field import PsfField, is_field, load_field
 from imagine_deblur.psf.models import PSF
 
@@ -91,3 +91,46 @@ def given_blur(value: PSF | PsfField | NDArray[Any] | str | os.PathLike[str]) ->
     if is_field(text):
         return Blur(load_field(text), "record")
     return Blur(load_record(text).psf, "record")
+
+
+NOISY = 0.1
+"""Noise-to-signal ratio at Nyquist above which an estimated blur is not undone in full."""
+
+
+def tempered(blur: Blur) -> Blur:
+    """Narrow an estimated blur whose capture is too noisy to undo it in full.
+
+    An estimate is the width of the blur, not proof that the capture still holds what the blur's
+    tails spread: above a ratio of 0.1, the noisiest that training covers, the disk and the
+    Gaussian are narrowed by ``sqrt(0.1 / nsr)``. Undoing too little of a blur leaves softness;
+    undoing too much makes grain and rings. Blurs that were given are left as they are.
+
+    Parameters
+    ----------
+    blur : Blur
+        With its `nsr`.
+
+    Returns
+    -------
+    Blur
+        With a warning where it was narrowed.
+    """
+    if blur.source != "estimated" or blur.nsr is None or blur.nsr <= NOISY:
+        return blur
+    if not isinstance(blur.psf, PSF) or not blur.psf.components:
+        return blur
+    factor = (NOISY / blur.nsr) ** 0.5
+    parts = []
+    for part in blur.psf.components:
+        if isinstance(part, Disk):
+            part = replace(part, radius_px=part.radius_px * factor)
+        elif isinstance(part, Gaussian):
+            part = replace(part, sigma_px=part.sigma_px * factor)
+        else:
+            return blur
+        parts.append(part)
+    warning = (
+        f"noisy capture (noise-to-signal ratio {blur.nsr:.2g}): the estimated blur is undone at "
+        f"{100 * factor:.0f} % of its width"
+    )
+    return replace(blur, psf=PSF(tuple(parts)), warnings=(*blur.warnings, warning))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from imagine_deblur import _core
 from imagine_deblur._version import VERSION
 from imagine_deblur.anytime import Chooser
-from imagine_deblur.blur import Blur, given_blur
+from imagine_deblur.blur import Blur, given_blur, tempered
 from imagine_deblur.errors import (
     EstimationError,
     InputImageError,
@@ -346,7 +346,7 @@ class Session:
         blur = given or self._given or self._estimate(images, table)
         if blur.psf is None:
             return blur
-        return replace(blur, nsr=self.options.nsr or capture_nsr(images, blur.psf))
+        return tempered(replace(blur, nsr=self.options.nsr or capture_nsr(images, blur.psf)))
 
     def _estimate(self, images: Sequence[Frame], table: NDArray[np.uint16] | None) -> Blur:
         from imagine_deblur.psf.estimation import estimate_psf
