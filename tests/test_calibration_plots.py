@@ -69,7 +69,10 @@ def test_a_spectrum_shows_what_blur_took_away() -> None:
     sharp, soft = plots.power_spectrum(scene), plots.power_spectrum(blur(scene, psf))
     at = int(np.argmin(np.abs(sharp.frequency - 0.15)))
     lost = 20 * np.log10(float(psf.mtf(sharp.frequency[at])))
+    # Both are 0 dB at low frequencies, where this blur takes 0.1 dB.
     assert soft.power_db[at] - sharp.power_db[at] == pytest.approx(lost, abs=1.0)
+    low = (sharp.frequency > 0.01) & (sharp.frequency < 0.04)
+    assert sharp.power_db[low].mean() == pytest.approx(0.0, abs=0.5)
     twice = plots.power_spectrum(scene, 2.0)
     np.testing.assert_allclose(twice.frequency, 2 * sharp.frequency)
     with pytest.raises(PsfError, match="too small"):

@@ -23,6 +23,7 @@ PathLike = str | os.PathLike[str]
 _LUMA = np.array([0.299, 0.587, 0.114])
 _DRAWS = 300
 _MAX_SIDE = 1024
+_LOW = (0.01, 0.04)  # cycles/px: blur takes little there
 _CAPTURE_GSD_M = 39.0
 
 
@@ -95,7 +96,7 @@ class Spectrum:
     frequency : (n,) float64 ndarray
         Cycles per px of the capture.
     power_db : (n,) float64 ndarray
-        Mean over directions, 10 log10, 0 at the lowest frequency.
+        Mean over directions, 10 log10, 0 on average between 0.01 and 0.04 cycles/px.
     plane_db : (k, k) float64 ndarray
         Zero frequency in the middle, up to `edge` cycles per px of the capture.
     edge : float
@@ -139,9 +140,11 @@ def power_spectrum(image: npt.NDArray[Any], px_per_capture_px: float = 1.0) -> S
     step = max(1, side // 256)
     small = power[: side // step * step, : side // step * step]
     small = small.reshape(side // step, step, side // step, step).mean(axis=(1, 3))
+    frequency = np.arange(2, count) / side * px_per_capture_px
+    low = (frequency >= _LOW[0]) & (frequency <= _LOW[1])
     return Spectrum(
-        np.arange(2, count) / side * px_per_capture_px,
-        profile - profile[0],
+        frequency,
+        profile - (profile[low].mean() if low.any() else profile[0]),
         10.0 * np.log10(np.maximum(small, 1e-20)),
         0.5 * px_per_capture_px,
     )
@@ -265,7 +268,7 @@ def _draw_profiles(axes: Any, spectra: Mapping[str, Spectrum]) -> None:
         axes.plot(spectrum.frequency, spectrum.power_db, label=name)
     axes.set_xlim(0.0, 0.5)
     axes.set_xlabel("frequency, cycles per capture px")
-    axes.set_ylabel("power, dB below the lowest frequency")
+    axes.set_ylabel(f"power, dB against {_LOW[0]}-{_LOW[1]} cycles/px")
     axes.legend()
 
 
