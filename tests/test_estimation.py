@@ -141,6 +141,16 @@ def test_flat_dark_and_saturated_areas_are_left_out(scenes):
     assert found.kinds["flat"] > 0.05
 
 
+def test_glints_everywhere_do_not_prevent_an_estimate(scenes):
+    image = capture(scenes[2], PSF.defocus(4.0), quality=None).copy()
+    for top in range(0, 400, 40):  # 9 px of every 40 x 40: a few percent of every block
+        for left in range(0, 400, 40):
+            image[top : top + 9, left : left + 9] = 255
+    with_glints = estimate_psf(image)
+    assert with_glints.kinds["scene"] > 0.9
+    assert estimate_psf(capture(scenes[2], PSF.defocus(4.0))).kinds["saturated"] == 0.0
+
+
 def noise_frame() -> np.ndarray:
     rng = np.random.default_rng(3)
     return (128 + 4 * rng.standard_normal((400, 400, 3))).round().astype(np.uint8)

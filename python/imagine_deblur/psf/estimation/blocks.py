@@ -23,6 +23,7 @@ LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 _CLIPPED = 252 / 255
 _BLACK = 4 / 255
 _CLIPPED_SHARE = 0.02
+_MILDLY_CLIPPED_SHARE = 0.15  # only where there is nothing better
 _BLACK_SHARE = 0.25
 _CLOUD_LUMA = 0.72
 _CLOUD_CHROMA = 0.08
@@ -132,6 +133,9 @@ def classify(image: Image, size: int) -> BlockClasses:
     kind[(level > _CLOUD_LUMA) & (chroma < _CLOUD_CHROMA)] = "cloud"
     kind[clipped > _CLIPPED_SHARE] = "saturated"
     kind[black > _BLACK_SHARE] = "dark"
+    if not np.any(kind == "scene"):  # bright scenes with glints everywhere: take the mildest
+        mild = (clipped <= _MILDLY_CLIPPED_SHARE) & (energy >= _FLAT_STEP**2)
+        kind[(kind == "saturated") & mild] = "scene"
     origin = np.stack(np.meshgrid(top, left, indexing="ij"), axis=-1).reshape(-1, 2)
     return BlockClasses(size, origin, energy.ravel(), kind.ravel())
 
