@@ -43,7 +43,7 @@ from imagine_deblur.psf.estimation import (
     report_records,
 )
 
-NSR = tuple(float(v) for v in np.geomspace(1e-4, 0.3, 12))
+NSR = tuple(float(v) for v in np.geomspace(3e-4, 0.1, 7))
 LARGE_ROWS, LARGE_COLUMNS = 1536, 2048
 
 
