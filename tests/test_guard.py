@@ -9,18 +9,19 @@ import numpy as np
 import onnx
 import pytest
 
-import oracle
 from imagine_deblur import Session, restore
 from imagine_deblur.degradation import degrade
-from imagine_deblur.engines import describe
+from imagine_deblur.engines import CallableEngine, EngineSpec, describe, native
 from imagine_deblur.linear.guard import CAPTURE, KEPT, WIENER, Guard
-from imagine_deblur.linear.wiener import wiener
+from imagine_deblur.linear.stage import WienerStage
+from imagine_deblur.linear.wiener import WienerSpec, wiener
 from imagine_deblur.metrics.fidelity import psnr
 from imagine_deblur.psf.models import PSF
 from networks import plain, plain_descriptor
 from onnx_graph import OnnxGraph
 from plain_net import INPUTS, PlainNet
 from synthetic import natural
+from test_pipeline import Cut, stream
 
 RADIUS = 2.5
 BLUR = PSF.defocus(RADIUS)
@@ -213,10 +214,25 @@ def test_the_mask_says_what_was_replaced(capture):
     assert (mask[:, 6:] == KEPT).all()
 
 
-def test_strips_are_guarded_as_the_whole_frame(capture):
-    tall = np.concatenate([capture] * 3)
-    inventor = Inventor(70, 100)
-    whole, one = run(tall, inventor, tile=128)
-    assert one.strips == 1
-    assert one.guard_replaced > 3  # in every tile
-    oracle.assert_images_close(run(tall, inventor, tile=128)[0], whole, 0)
+def test_inventions_are_caught_in_strips_too(capture):
+    tall = np.concatenate([capture] * 4)
+    row, column, side = 50, 60, 24  # of every tile; none of them cut by a blend
+    inventor = Inventor(row, column, side)
+    engine = native(
+        CallableEngine(inventor, EngineSpec("callable", "f32", 3, 3, 192, 256, local=False))
+    )
+    truth = linear(tall) * 255
+    replaced = []
+    for cut in (Cut(), Cut(strip=1)):
+        guard = Guard()
+        stage = WienerStage(BLUR, WienerSpec((2e-2,), 0), guard=guard)
+        found, report = stream(tall, engine, [0, 1, 2], stage=stage, cut=cut)
+        assert len(guard.masks) == report["strips"]
+        assert report["replaced_blocks"] == sum(int((m != KEPT).sum()) for m in guard.masks)
+        for top in range(0, len(tall), 192):
+            inside = np.s_[top + row : top + row + side, column : column + side]
+            assert np.abs(found[inside] - truth[inside]).mean() < 4
+        replaced.append((report["strips"], report["replaced_blocks"]))
+    (one, whole), (many, strips) = replaced
+    assert (one, many) == (1, 4)
+    assert 4 <= strips <= 2 * whole
