@@ -116,3 +116,13 @@ def test_only_estimates_from_noisy_captures_are_narrowed(source, nsr, radius):
     assert disk.radius_px == pytest.approx(radius)
     assert gaussian.sigma_px == pytest.approx(radius / 8)
     assert bool(blur.warnings) == (radius < 4)
+    assert source == "given" or blur.nsr is None or blur.nsr <= 0.1
+
+
+def test_a_sampled_estimate_is_narrowed_by_its_rms_width():
+    offset = np.arange(15) - 7
+    profile = np.exp(-0.5 * (offset / 1.5) ** 2)
+    kernel = np.outer(profile, profile) / profile.sum() ** 2
+    blur = tempered(Blur(PSF.sampled(kernel), "estimated", nsr=0.4))
+    (gaussian,) = blur.psf.components
+    assert gaussian.sigma_px == pytest.approx(0.75, rel=1e-3)

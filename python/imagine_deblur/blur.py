@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagine_deblur.errors import PsfError
-from imagine_deblur.psf.components import Disk, Gaussian
+from imagine_deblur.psf.components import Disk, Gaussian, Motion, Sampled
 from imagine_deblur.psf.field import PsfField, is_field, load_field
-from imagine_deblur.psf.models import PSF
+from imagine_deblur.psf.models import PSF, Component
 
 _NUMBER = r"([0-9]+(?:\.[0-9]*)?)"
 _DISK = re.compile(rf"disk:{_NUMBER}(?:,{_NUMBER})?")
@@ -102,7 +102,7 @@ def tempered(blur: Blur) -> Blur:
 
     An estimate is the width of the blur, not proof that the capture still holds what the blur's
     tails spread: above a ratio of 0.1, the noisiest that training covers, the disk and the
-    Gaussian are narrowed by ``sqrt(0.1 / nsr)``. Undoing too little of a blur leaves softness;
+    Gaussian are narrowed by ``sqrt(0.1 / nsr)``, after which a ratio of 0.1 serves. Undoing too little of a blur leaves softness;
     undoing too much makes grain and rings. Blurs that were given are left as they are.
 
     Parameters
@@ -120,17 +120,28 @@ def tempered(blur: Blur) -> Blur:
     if not isinstance(blur.psf, PSF) or not blur.psf.components:
         return blur
     factor = (NOISY / blur.nsr) ** 0.5
-    parts = []
-    for part in blur.psf.components:
-        if isinstance(part, Disk):
-            part = replace(part, radius_px=part.radius_px * factor)
-        elif isinstance(part, Gaussian):
-            part = replace(part, sigma_px=part.sigma_px * factor)
-        else:
-            return blur
-        parts.append(part)
     warning = (
         f"noisy capture (noise-to-signal ratio {blur.nsr:.2g}): the estimated blur is undone at "
         f"{100 * factor:.0f} % of its width"
     )
-    return replace(blur, psf=PSF(tuple(parts)), warnings=(*blur.warnings, warning))
+    return replace(
+        blur,
+        psf=PSF(tuple(_narrowed(part, factor) for part in blur.psf.components)),
+        nsr=NOISY,
+        warnings=(*blur.warnings, warning),
+    )
+
+
+def _narrowed(part: Component, factor: float) -> Component:
+    """Scale a component's width; a sampled kernel becomes the Gaussian of its scaled rms width."""
+    if isinstance(part, Disk):
+        return replace(part, radius_px=part.radius_px * factor)
+    if isinstance(part, Gaussian):
+        return replace(part, sigma_px=part.sigma_px * factor)
+    if isinstance(part, Motion):
+        return replace(part, length_px=part.length_px * factor)
+    if isinstance(part, Sampled):
+        offset = np.arange(part.kernel.shape[0]) - part.kernel.shape[0] // 2
+        variance = float((part.kernel.sum(axis=0) * offset**2).sum())
+        return Gaussian(factor * variance**0.5)
+    return part
