@@ -31,6 +31,7 @@ class FixedPoint:
         self._last: tuple[FloatArray, FloatArray] | None = None
         self.gain = 1.0
         """How much a round's error is enlarged in the end: 1 / (1 - slope of F), 1 or more."""
+        self._longest = 0.0
         self.settled = False
         """True once a slope is known, so that a small step means a small error."""
 
@@ -54,7 +55,8 @@ class FixedPoint:
         if length > limit:
             step *= limit / length
         moved = float(travelled @ travelled)
-        if moved > 1e-8:
+        if moved > max(1e-8, self._longest):  # short steps say little about the slope
+            self._longest = moved
             slope = 1.0 + float(turn @ travelled) / moved
             self.gain = float(np.clip(1.0 / max(1.0 - slope, 1e-9), 1.0, _MAX_GAIN))
         self._last = (x, residual)
