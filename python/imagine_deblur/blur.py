@@ -102,8 +102,9 @@ def tempered(blur: Blur) -> Blur:
 
     An estimate is the width of the blur, not proof that the capture still holds what the blur's
     tails spread: above a ratio of 0.1, the noisiest that training covers, the disk and the
-    Gaussian are narrowed by ``sqrt(0.1 / nsr)``, after which a ratio of 0.1 serves. Undoing too little of a blur leaves softness;
-    undoing too much makes grain and rings. Blurs that were given are left as they are.
+    Gaussian are narrowed by ``sqrt(0.1 / nsr)``, after which a ratio of 0.1 serves. Undoing too
+    little of a blur leaves softness; undoing too much makes grain and rings. Blurs that were given
+    are left as they are.
 
     Parameters
     ----------
