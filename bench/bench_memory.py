@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import memory_watch
-import networks
 import scenes
+import served_networks
 from environment import print_environment
 from imagine_deblur.options import parse_bytes
 
@@ -88,7 +88,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model = folder / "network.onnx"
-        networks.write_fast_shaped(model)
+        served_networks.write_fast_shaped(model)
         for size in arguments.sizes:
             capture = scenes.write_capture(folder / "capture.jpg", *scenes.SIZES[size])
             for engine in arguments.engine:

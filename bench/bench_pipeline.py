@@ -31,8 +31,8 @@ from typing import Any
 
 import numpy as np
 
-import networks
 import scenes
+import served_networks
 from environment import print_environment
 from imagine_deblur import Session, _core
 from imagine_deblur.blur import given_blur
@@ -131,7 +131,7 @@ def session_of(model: Path, engine: str, threads: int, **changes: Any) -> Sessio
 def bench_parts(folder: Path, arguments: argparse.Namespace, engine: str, threads: int) -> None:
     """The whole beside the sum of its parts."""
     model, capture, output = folder / "fast.onnx", folder / "3MP.jpg", folder / "out.jpg"
-    macs = networks.write_fast_shaped(model)
+    macs = served_networks.write_fast_shaped(model)
     rows, columns = scenes.SIZES["3 MP"]
     scenes.write_capture(capture, rows, columns)
     parts, clock, reports = Parts(capture, model, engine, threads), Clock(), []
@@ -181,8 +181,8 @@ def _largest_difference(first: bytes, second: bytes) -> int:
 def bench_peer(folder: Path, arguments: argparse.Namespace, engine: str, threads: int) -> None:
     """The whole command's work beside MIMO-UNet+ at native resolution, tiles of 256."""
     fast, plus = folder / "fast.onnx", folder / "plus.onnx"
-    networks.write_fast_shaped(fast)
-    macs = networks.write_mimo_plus(plus)
+    served_networks.write_fast_shaped(fast)
+    macs = served_networks.write_mimo_plus(plus)
     full, crop, output = folder / "3MP.jpg", folder / "crop.jpg", folder / "out.jpg"
     rows, columns = scenes.SIZES["3 MP"]
     scenes.write_capture(full, rows, columns)
@@ -218,7 +218,7 @@ def bench_axis(
 ) -> None:
     """Seconds along one axis: PSF radius, or frame area."""
     model, output = folder / "fast.onnx", folder / "out.jpg"
-    networks.write_fast_shaped(model)
+    served_networks.write_fast_shaped(model)
     capture = folder / "frame.jpg"
     points = arguments.radii if axis == "radius" else arguments.areas
     for point in points:
