@@ -2,9 +2,9 @@
 
 A frame of ``n`` samples is continued on both sides by its own reflection (numpy's ``reflect``:
 the edge sample is not repeated). The transform is periodic, so the two reflections meet in a gap
-of ``g`` samples behind the frame, where a raised cosine fades from one to the other. Near the
-frame the extension is the plain reflection, which is exact for a scene blurred by a symmetric PSF
-under reflection and a natural guess for any other.
+of ``g`` samples behind the frame, where a raised cosine fades from one to the other over the
+middle half. Near the frame the extension is the plain reflection, which is exact for a scene
+blurred by a symmetric PSF under reflection and a natural guess for any other.
 """
 
 from __future__ import annotations
@@ -83,7 +83,9 @@ def plan_extension(samples: int, gap: int) -> Extension:
     length = fast_length(samples + gap)
     extra = length - samples
     position = np.arange(extra)
-    fade = 0.5 - 0.5 * np.cos(np.pi * (position + 1) / (extra + 1))
+    # Pure reflection for a quarter of the gap at either end, the cross-fade between.
+    middle = np.clip(2.0 * (position + 1) / (extra + 1) - 0.5, 0.0, 1.0)
+    fade = 0.5 - 0.5 * np.cos(np.pi * middle)
     return Extension(
         samples,
         length,
