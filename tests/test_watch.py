@@ -504,3 +504,41 @@ def test_the_command_line(station: Station) -> None:
     assert main([*arguments, "--psf", "disk:2.5", "--model", "wiener", "--min-free", "0"]) == 0
     with Image.open(station.outbox / "a.jpg") as image:
         assert np.asarray(image).shape == (72, 96, 3)
+
+
+def test_an_outbox_that_refuses_results_makes_no_capture_poison(station: Station) -> None:
+    station.put("a.jpg")
+    refusals = [1] * 5
+    real = os.rename
+
+    def rename(source: Any, target: Any) -> None:
+        if str(target).endswith("a.jpg") and refusals:
+            refusals.pop()
+            raise OSError(errno.EROFS, "read-only", str(target))
+        real(source, target)
+
+    service = station.service(once=False)
+    from imagine_deblur.watch import delivery
+
+    real_write = delivery._write_json
+    reports = [1] * 5
+
+    def write(path: Path, value: Any) -> None:
+        if reports:
+            reports.pop()
+            raise OSError(errno.EROFS, "read-only", str(path))
+        real_write(path, value)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(delivery, "_write_json", write)
+        patch.setattr(os, "rename", rename)
+        patch.setattr("imagine_deblur.watch.service._HOLD_LONGEST", 0.01)
+        patch.setattr("imagine_deblur.watch.service._HOLD_FIRST", 0.01)
+        thread = threading.Thread(target=service.run)
+        thread.start()
+        wait_for(lambda: (station.outbox / "a.jpg").exists())
+        service.stop()
+        thread.join()
+    assert station.report("a.jpg")["outcome"] == "done"
+    assert not refusals
+    assert not reports

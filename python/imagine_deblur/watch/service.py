@@ -409,6 +409,13 @@ class Service:
         except _Changed:
             self._vanish(entry, "it was written to while it was restored")
             return
+        except JournalError:
+            raise
+        except OSError as error:
+            if entry.state == STARTED:  # its result could not be delivered: no crash
+                self._unstage(self._delivery.staged(entry))
+                self._roll_back(entry, str(error))
+            raise
         finally:
             self.telemetry.in_hand = None
             self.telemetry.frame_seconds += time.perf_counter() - started
@@ -532,6 +539,7 @@ class Service:
 
     def _roll_back(self, entry: Entry, why: str) -> None:
         self.telemetry.events["rolled_back"] += 1
+        entry.state, entry.crashes = SEEN, 0  # even where the journal cannot be told now
         self.journal.append({"key": entry.key, "state": SEEN, "crashes": 0, "why": why})
 
     def _unstage(self, staged: Path) -> None:

@@ -114,6 +114,8 @@ class GuardedSession:
         """
         seen: set[bytes] = set()
         for _ in range(_ATTEMPTS):
+            if self._psf_of(self.session) != self._psf_digest:
+                self._mend(["psf_in_use"])  # a wild PSF could ask for any amount of work
             report = self.session.process(source, output, progress=progress)
             self._frames += 1
             if findings := self._findings():

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagine_deblur import _core
+from imagine_deblur.errors import InputImageError
 
 FloatArray = NDArray[np.float32]
 
@@ -44,16 +45,23 @@ def doubt(capture: str, output: str, *, salvage: bool = False) -> str | None:
     before = _core.JpegReader(capture, salvage=salvage)
     try:
         after = _core.JpegReader(output)
-        if any(before.info[k] != after.info[k] for k in ("rows", "columns")):
-            return "the output has another size than the capture"
-        blocks = _Blocks(before.info["rows"], before.info["columns"])
-        for old, new in zip(_strips(before), _strips(after), strict=True):
-            blocks.add(old, new)
-    except ValueError as error:
-        if salvage or "capture" in str(error):
-            raise
-        return f"the output cannot be read back: {error}"
+    except InputImageError as error:
+        return _unreadable(error)
+    if any(before.info[k] != after.info[k] for k in ("rows", "columns")):
+        return "the output has another size than the capture"
+    blocks = _Blocks(before.info["rows"], before.info["columns"])
+    new_strips = _strips(after)
+    for old in _strips(before):
+        try:
+            new = next(new_strips)
+        except InputImageError as error:
+            return _unreadable(error)
+        blocks.add(old, new)
     return blocks.doubt()
+
+
+def _unreadable(error: InputImageError) -> str:
+    return f"the output cannot be read back: {error}"
 
 
 def _strips(reader: Any) -> Iterator[FloatArray]:
