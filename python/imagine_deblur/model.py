@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagine_deblur.engines.descriptor import ModelDescriptor, describe
+from imagine_deblur.engines.onnx_file import read_summary
 from imagine_deblur.errors import EngineError
 from imagine_deblur.linear.wiener import WienerSpec
 
@@ -88,10 +89,27 @@ class Model:
     @property
     def multiple_of(self) -> int:
         """What tile sides must be multiples of."""
-        return 1 if self.descriptor is None else self.descriptor.multiple_of
+        return 1 if self.descriptor is None else self.descriptor.multiple_of * self.scale
+
+    @property
+    def scale(self) -> int:
+        """Factor by which tiles are reduced before the network and enlarged after it."""
+        return 1 if self.descriptor is None else self.descriptor.scales[0]
+
+    @property
+    def fixed_side(self) -> int | None:
+        """The only tile side a network that is not local takes, where its file fixes one."""
+        if self.descriptor is None or self.local or self.descriptor.path.suffix == ".xml":
+            return None
+        rows, columns = read_summary(self.descriptor.path).inputs[0].shape[2:]
+        if not isinstance(rows, int) or rows != columns:
+            return None
+        return rows * self.scale
 
     def tile_side(self, longest: int) -> int:
         """Return the longest tile side up to `longest` that the model takes."""
+        if (fixed := self.fixed_side) is not None:
+            return fixed
         side = longest - longest % self.multiple_of
         least = 2 * self.halo + self.multiple_of
         return max(side, least + (-least) % self.multiple_of)
@@ -220,11 +238,16 @@ def build_engine(
             threads=threads, precision=options.precision, cache_directory=options.cache_dir
         )
         opened: Any = engines.open_engine(
-            model.descriptor, (rows, columns), engine=options.engine, settings=settings
+            model.descriptor,
+            (rows // model.scale, columns // model.scale),
+            engine=options.engine,
+            settings=settings,
         )
         if options.ensemble > 1:
             folds = options.ensemble if rows == columns else 4
             opened = engines.EnsembleEngine(opened, folds)
+        if model.scale > 1:
+            opened = engines.ScaledEngine(opened, model.scale)
     elif model.function is not None:
         spec = engines.EngineSpec("callable", "f32", 3, 3, rows, columns, local=False)
         opened = engines.CallableEngine(model.function, spec)

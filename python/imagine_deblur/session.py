@@ -429,7 +429,7 @@ class Session:
                 overlap=overlap,
                 halo=model.halo,
                 multiple_of=model.multiple_of,
-                may_shrink=True,
+                may_shrink=model.fixed_side is None,
             )
             engine = self._engine_for(model, ensemble, plan.tile_rows, plan.tile_columns, shape[2])
             shortest = plan.tile_rows + 2 * margin

@@ -11,6 +11,7 @@ from imagine_deblur.engines.ensemble import EnsembleEngine
 from imagine_deblur.engines.onnxruntime import OrtEngine, find_onnxruntime
 from imagine_deblur.engines.openvino import OpenVinoEngine, find_openvino
 from imagine_deblur.engines.plain import CallableEngine, IdentityEngine
+from imagine_deblur.engines.scaled import ScaledEngine
 from imagine_deblur.engines.settings import EngineSettings, resolve_precision
 from imagine_deblur.engines.spec import Engine, EngineSpec, Tile, native
 
@@ -25,6 +26,7 @@ __all__ = [
     "ModelDescriptor",
     "OpenVinoEngine",
     "OrtEngine",
+    "ScaledEngine",
     "Tile",
     "describe",
     "find_onnxruntime",

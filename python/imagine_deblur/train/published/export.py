@@ -1,0 +1,196 @@
+"""From a checkpoint to a self-describing ONNX file, compared with PyTorch in both runtimes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import helper
+
+import imagine_deblur
+from imagine_deblur.engines.descriptor import ModelDescriptor
+from imagine_deblur.errors import EngineError, OptionsError
+from imagine_deblur.train.export import (
+    LICENCE,
+    TOLERANCE,
+    run_onnxruntime,
+    run_openvino,
+)
+from imagine_deblur.train.published.config import PublishedConfig
+from imagine_deblur.train.published.counts import parameters
+from imagine_deblur.train.published.systems import Restorer
+from imagine_deblur.train.published.trainer import load_network
+
+OPSET = 17
+
+#: Side of the tile the graph is traced with and compared on, px; the autoencoder has its own.
+TRACED = 64
+
+_RUNTIMES = {"onnxruntime": run_onnxruntime, "openvino": run_openvino}
+
+
+def describe(
+    restorer: Restorer,
+    config: PublishedConfig,
+    state: dict[str, Any],
+    run: Path,
+    *,
+    scale: int,
+    rotations: bool,
+) -> ModelDescriptor:
+    """The descriptor of a published network: three planes in [0, 1], not local.
+
+    `run` is the folder of its training; `scale` and `rotations` are those of `export`.
+    """
+    last = config.phases[-1]
+    return ModelDescriptor(
+        name=config.name,
+        version=imagine_deblur.__version__,
+        # A graph of fixed sides says so itself; its tiles may begin anywhere.
+        multiple_of=1 if config.system == "autoencoder" else config.multiple_of,
+        local=False,
+        scales=(scale,),
+        licence=LICENCE,
+        training={
+            "system": config.system,
+            "rotations": rotations,
+            "data_sha256": state["training_checksum"],
+            "steps": int(state["step"]),
+            "of_steps": config.steps,
+            "started_from": state["history"],
+            "seconds": round(float(state["seconds"])),
+            "phases": [phase.name for phase in config.phases],
+            "batch": last.batch,
+            "crop_px": last.crop,
+            "degradation": last.degradation,
+            "trained_at_scale": last.reduction,
+            "parameters": parameters(restorer),
+            "validation": _figures(run),
+        },
+    )
+
+
+def _figures(run: Path) -> dict[str, dict[str, float]]:
+    """The last validation of a run by protocol; empty where none was made."""
+    table = run / "validation.csv"
+    if not table.exists():
+        return {}
+    figures: dict[str, dict[str, float]] = {}
+    with table.open(newline="") as stream:
+        for row in csv.DictReader(stream):
+            figures[row.pop("protocol")] = {
+                key: round(float(value), 4) for key, value in row.items() if value != "nan"
+            }
+    return figures
+
+
+def _trace(restorer: Restorer, path: Path, *, side: int, fixed: bool) -> None:
+    """Write the graph: input ``planes``, output ``image``, sides free unless `fixed`."""
+    free = {2: "height", 3: "width"}
+    with warnings.catch_warnings():
+        # The tracer says that kernel sizes and channel counts become constants: they are.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            restorer,
+            (torch.rand(1, 3, side, side),),
+            os.fspath(path),
+            input_names=["planes"],
+            output_names=["image"],
+            dynamic_axes=None if fixed else {"planes": free, "image": free},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+
+
+def compare(path: str | os.PathLike[str], restorer: Restorer, *, side: int) -> dict[str, float]:
+    """Largest absolute difference between each installed runtime and PyTorch on a random tile.
+
+    Raises
+    ------
+    EngineError
+        If one differs by more than the tolerance of `imagine_deblur.train.export`.
+    """
+    tile = np.random.default_rng(0).random((1, 3, side, side), np.float32)
+    with torch.inference_mode():
+        expected = restorer(torch.from_numpy(tile)).numpy()
+    differences = {}
+    for name, run in _RUNTIMES.items():
+        try:
+            result = run(path, tile)
+        except ModuleNotFoundError:
+            continue
+        differences[name] = float(np.abs(result - expected).max())
+        if not differences[name] <= TOLERANCE:
+            raise EngineError(
+                f"{name} differs from PyTorch by {differences[name]:.2e}", engine=name
+            )
+    return differences
+
+
+def export(
+    checkpoint: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    *,
+    scale: int | None = None,
+    rotations: bool | None = None,
+) -> dict[str, Any]:
+    """Write a checkpoint's network as one ONNX file with its descriptor inside.
+
+    Parameters
+    ----------
+    checkpoint : path
+    path : path
+        Replaced atomically, once the runtimes agree with PyTorch.
+    scale : int, optional
+        Factor by which captures are reduced before the network and enlarged after it: 1 is native,
+        4 the published way. By default what the last phase was trained for.
+    rotations : bool, optional
+        Average over four rotations ("++"); by default as configured.
+
+    Returns
+    -------
+    dict
+        The descriptor's values, with ``difference`` per runtime added.
+
+    Raises
+    ------
+    OptionsError
+        The checkpoint is a VGG16, or the scale does not fit the network.
+    EngineError
+        If a runtime disagrees with PyTorch.
+    """
+    network, config, state = load_network(checkpoint)
+    if config.system == "vgg16":
+        raise OptionsError("checkpoint", os.fspath(checkpoint), "a network that restores images")
+    scale = config.scale if scale is None else scale
+    if scale < 1 or (config.system == "autoencoder" and scale > 1):
+        raise OptionsError("scale", scale, "1 or more; 1 for the autoencoder")
+    rotations = config.network.rotations if rotations is None else rotations
+    restorer = Restorer(network, rotations=rotations).eval()
+    fixed = config.system == "autoencoder"
+    side = config.multiple_of if fixed else TRACED
+    run = Path(checkpoint).parent
+    descriptor = describe(restorer, config, state, run, scale=scale, rotations=rotations)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(path.name + ".tmp")
+    try:
+        _trace(restorer, scratch, side=side, fixed=fixed)
+        model = onnx.load(scratch)
+        helper.set_model_props(model, descriptor.to_metadata())
+        onnx.checker.check_model(model)
+        onnx.save(model, scratch)
+        # Another size than the traced one: nothing of that size may be left in the graph.
+        differences = compare(scratch, restorer, side=side if fixed else side + 32)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise
+    scratch.replace(path)
+    return {**json.loads(descriptor.to_json()), "difference": differences}

@@ -1,0 +1,313 @@
+"""State of a run of a published system, one optimiser step at a time.
+
+Weights start from the seed, a batch follows from the seed and the step, and nothing else is
+random; a checkpoint holds everything a step changes. So a run that was interrupted and resumed
+ends with the same bits as one that was not, on the same machine and thread count.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from imagine_deblur.errors import EngineError, OptionsError
+from imagine_deblur.train.published.config import PhaseConfig, PublishedConfig, from_dict
+from imagine_deblur.train.published.discriminator import (
+    MultiScaleDiscriminator,
+    adversarial_loss,
+    feature_loss,
+)
+from imagine_deblur.train.published.perceptual import PerceptualLoss, SceneVgg
+from imagine_deblur.train.published.systems import make_network, reconstruction_loss
+
+FORMAT = "imagine-deblur-published"
+
+
+class Plateau:
+    """Factor on the learning rate that falls where an epoch's mean loss stops falling.
+
+    Attributes
+    ----------
+    state : dict
+        ``factor``, ``best``, ``waited``, ``total``, ``count``: plain numbers, for checkpoints.
+    """
+
+    #: Relative fall below which an epoch counts as no better.
+    MARGIN = 1e-4
+
+    def __init__(self) -> None:
+        self.state: dict[str, float] = {
+            "factor": 1.0,
+            "best": float("inf"),
+            "waited": 0,
+            "total": 0.0,
+            "count": 0,
+        }
+
+    def observe(self, loss: float, phase: PhaseConfig) -> None:
+        """Take in one step's loss."""
+        s = self.state
+        s["total"] += loss
+        s["count"] += 1
+        if s["count"] < phase.plateau_steps:
+            return
+        mean = s["total"] / s["count"]
+        s["total"], s["count"] = 0.0, 0
+        if mean < s["best"] * (1.0 - self.MARGIN):
+            s["best"], s["waited"] = mean, 0
+            return
+        s["waited"] += 1
+        if s["waited"] >= phase.plateau_patience:
+            least = phase.plateau_least / phase.learning_rate
+            s["factor"], s["waited"] = max(least, s["factor"] * phase.drop_factor), 0
+
+
+def learning_rate(phase: PhaseConfig, step: int, plateau: float = 1.0) -> float:
+    """The rate of a phase's step, counted from its first; `plateau` is `Plateau`'s factor."""
+    drops = sum(step >= at for at in phase.drop_at)
+    if phase.drop_every:
+        drops += step // phase.drop_every
+    return phase.learning_rate * phase.drop_factor**drops * plateau
+
+
+class Trainer:
+    """Networks, optimisers, step.
+
+    Parameters
+    ----------
+    config : PublishedConfig
+    device : str
+        ``"cpu"`` or ``"cuda"``.
+    vgg : SceneVgg, optional
+        For configurations with a perceptual loss.
+    classes : tuple of str
+        For the VGG16.
+    """
+
+    def __init__(
+        self,
+        config: PublishedConfig,
+        *,
+        device: str = "cpu",
+        vgg: SceneVgg | None = None,
+        classes: tuple[str, ...] = (),
+    ) -> None:
+        torch.manual_seed(config.seed)
+        self.config, self.classes = config, classes
+        self.device = torch.device(device)
+        self.step = 0
+        self.network = self._placed(make_network(config, classes=len(classes)))
+        self.discriminator: MultiScaleDiscriminator | None = None
+        if config.is_adversarial:
+            d = config.discriminator
+            made = MultiScaleDiscriminator(
+                6 if d.conditional else 3, d.width, d.scales, attention=d.attention
+            )
+            self.discriminator = made.to(self.device)
+        self.perceptual: PerceptualLoss | None = None
+        if config.is_perceptual:
+            if vgg is None:
+                raise OptionsError("perceptual", None, "a trained VGG16 for this configuration")
+            self.perceptual = PerceptualLoss(vgg, config.perceptual.blocks).to(self.device)
+        self._begin(config.phases[0])
+
+    def _placed(self, network: nn.Module) -> nn.Module:
+        placed: nn.Module = network.to(self.device, memory_format=torch.channels_last)
+        return placed
+
+    def _begin(self, phase: PhaseConfig) -> None:
+        """Fresh optimisers and plateau for a phase."""
+
+        def adam(network: nn.Module) -> torch.optim.Adam:
+            return torch.optim.Adam(
+                network.parameters(), lr=phase.learning_rate, betas=(phase.beta1, 0.999)
+            )
+
+        self.optimizer = adam(self.network)
+        self.critic = None if self.discriminator is None else adam(self.discriminator)
+        self.plateau = Plateau()
+
+    def start_from(self, network: dict[str, torch.Tensor]) -> None:
+        """Begin with a trained network's weights."""
+        self.network.load_state_dict(network)
+
+    def train_step(self, captured: torch.Tensor, target: torch.Tensor) -> dict[str, float]:
+        """One step on a batch; returns the parts of the loss and the learning rate.
+
+        Parameters
+        ----------
+        captured : (B, 3, n, n) float32 tensor
+        target : (B, 3, n, n) float32 tensor, or (B,) int64 classes for the VGG16
+
+        Raises
+        ------
+        EngineError
+            The loss is not finite.
+        """
+        index, place = self.config.phase_of(self.step)
+        phase = self.config.phases[index]
+        if place == 0 and index:
+            self._begin(phase)
+        rate = learning_rate(phase, place, self.plateau.state["factor"])
+        for optimizer in (self.optimizer, self.critic):
+            for group in () if optimizer is None else optimizer.param_groups:
+                group["lr"] = rate
+        captured, target = captured.to(self.device), target.to(self.device)
+        x = captured.contiguous(memory_format=torch.channels_last)
+        self.network.train()
+        with self._autocast():
+            answer = self.network(x)
+        loss, image = reconstruction_loss(self.config.system, answer, captured, target, phase.loss)
+        parts = {"reconstruction": float(loss.detach())}
+        if phase.loss.perceptual and self.perceptual is not None:
+            with self._autocast():
+                perceptual = self.perceptual(image, target)
+            parts["perceptual"] = float(perceptual.detach())
+            loss = loss + phase.loss.perceptual * perceptual
+        if phase.loss.adversarial or phase.loss.features:
+            loss = loss + self._against_critic(captured, target, image, phase, parts)
+        parts["loss"] = float(loss.detach())
+        if not all(abs(value) < float("inf") for value in parts.values()):  # NaN fails too
+            raise EngineError(
+                f"step {self.step}: the loss is not finite ({parts}); lower the learning rate or "
+                "set run.precision to f32",
+                engine="torch",
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if phase.clip_norm:
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), phase.clip_norm)
+        self.optimizer.step()
+        if phase.plateau_steps:
+            self.plateau.observe(parts["loss"], phase)
+        self.step += 1
+        return {**parts, "learning_rate": rate}
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        enabled = self.config.run.precision == "bf16"
+        context: contextlib.AbstractContextManager[Any] = torch.autocast(
+            self.device.type, torch.bfloat16, enabled=enabled
+        )
+        return context
+
+    def _against_critic(
+        self,
+        captured: torch.Tensor,
+        sharp: torch.Tensor,
+        image: torch.Tensor,
+        phase: PhaseConfig,
+        parts: dict[str, float],
+    ) -> torch.Tensor:
+        """Train the discriminators one step, in float32, then the generator's loss from them."""
+        assert self.discriminator is not None
+        assert self.critic is not None
+
+        def shown(picture: torch.Tensor) -> torch.Tensor:
+            if not self.config.discriminator.conditional:
+                return picture
+            return torch.cat([captured, picture], dim=1)
+
+        self.discriminator.train()
+        critic_loss = 0.5 * (
+            adversarial_loss(self.discriminator(shown(sharp)), real=True)
+            + adversarial_loss(self.discriminator(shown(image.detach())), real=False)
+        )
+        self.critic.zero_grad(set_to_none=True)
+        critic_loss.backward()
+        self.critic.step()
+        parts["critic"] = float(critic_loss.detach())
+        with _frozen(self.discriminator):
+            answers = self.discriminator(shown(image))
+            fooled = adversarial_loss(answers, real=True)
+            parts["adversarial"] = float(fooled.detach())
+            loss = phase.loss.adversarial * fooled
+            if phase.loss.features:
+                with torch.no_grad():
+                    wanted = self.discriminator(shown(sharp))
+                loss = loss + phase.loss.features * feature_loss(answers, wanted)
+        return loss
+
+    # ---- checkpoints --------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str], **extra: Any) -> None:
+        """Write a checkpoint atomically; `extra` are plain values to keep with it."""
+        path = Path(path)
+        state = {
+            "format": FORMAT,
+            "version": 1,
+            "config": self.config.to_dict(),
+            "classes": list(self.classes),
+            "step": self.step,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "discriminator": _state(self.discriminator),
+            "critic": _state(self.critic),
+            "plateau": dict(self.plateau.state),
+            **extra,
+        }
+        scratch = path.with_suffix(".tmp")
+        with scratch.open("wb") as stream:
+            torch.save(state, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        scratch.replace(path)
+
+    def load(self, path: str | os.PathLike[str]) -> dict[str, Any]:
+        """Take up a checkpoint's state; returns all of it."""
+        state = read_checkpoint(path)
+        self.step = int(state["step"])
+        self._begin(self.config.phases[0])
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.discriminator is not None and self.critic is not None:
+            self.discriminator.load_state_dict(state["discriminator"])
+            self.critic.load_state_dict(state["critic"])
+        self.plateau.state = dict(state["plateau"])
+        return state
+
+
+@contextlib.contextmanager
+def _frozen(network: nn.Module) -> Iterator[None]:
+    """No gradients for a network's weights, and no update of its spectral norms."""
+    network.requires_grad_(False).eval()
+    try:
+        yield
+    finally:
+        network.requires_grad_(True).train()
+
+
+def _state(holder: nn.Module | torch.optim.Optimizer | None) -> dict[str, Any] | None:
+    return None if holder is None else dict(holder.state_dict())
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """A checkpoint's content (tensors and plain values only).
+
+    Raises
+    ------
+    OptionsError
+        If the file is no checkpoint of a published system.
+    """
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise OptionsError(
+            "checkpoint", os.fspath(path), "a checkpoint of imagine_deblur.train.published"
+        )
+    return state
+
+
+def load_network(
+    path: str | os.PathLike[str],
+) -> tuple[nn.Module, PublishedConfig, dict[str, Any]]:
+    """A checkpoint's network in evaluation mode on the CPU, its configuration, and all of it."""
+    state = read_checkpoint(path)
+    config = from_dict(state["config"])
+    network = make_network(config, classes=len(state["classes"]))
+    network.load_state_dict(state["network"])
+    return network.eval(), config, state
