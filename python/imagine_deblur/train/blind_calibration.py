@@ -17,6 +17,8 @@ FloatArray = npt.NDArray[np.float64]
 
 TEMPERATURES = np.geomspace(0.2, 5.0, 41)
 LEVEL = 0.9
+LEAST_NOISE = 0.0015
+"""Amplitudes from which the noise head is fitted and calibrated."""
 
 
 def neutral() -> dict[str, npt.NDArray[np.float32]]:
@@ -127,7 +129,8 @@ def calibrate(arrays: Arrays, data: Arrays) -> dict[str, npt.NDArray[Any]]:
     log_noise = np.log(noise + network.NOISE_OFFSET)
     every, moved = listed(is_round), listed(length > 0)
     fitted["width_scale"] = _scale([found[i].log_width for i in every], width[every])
-    fitted["noise_scale"] = _scale([found[i].log_noise for i in every], log_noise[every])
+    noisy = listed(is_round & (noise >= LEAST_NOISE))
+    fitted["noise_scale"] = _scale([found[i].log_noise for i in noisy], log_noise[noisy])
     fitted["length_scale"] = _scale([found[i].log_length for i in moved], np.log(length[moved]))
     fitted["correlation"] = _correlation(found, truth, listed(disk))
     return dict(arrays) | fitted

@@ -55,7 +55,8 @@ class Estimate:
         Gaussian, predicted on its own, and its standard error, px. It stays well determined where
         small disks and Gaussians cannot be told apart.
     noise : float
-        Amplitude s of the shot + read model ``s * sqrt(y + 0.1) * N(0, 1)``, full scale 1.
+        Amplitude s of the shot + read model ``s * sqrt(y + 0.1) * N(0, 1)``, full scale 1,
+        given that it is at least 0.0015. JPEG hides most of it: good to a factor of two.
     noise_interval : (float, float)
         Its central 90 % interval.
     confidence : float
