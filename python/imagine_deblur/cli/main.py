@@ -83,6 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output has gone; keep the interpreter from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except ImportError as error:  # an extra that is not installed; its message says which
+        print(f"imagine-deblur: {error}", file=sys.stderr)
+        return 4
     except (ImagineDeblurError, OSError) as error:
         print(f"imagine-deblur: {error}", file=sys.stderr)
         return exit_code(error)

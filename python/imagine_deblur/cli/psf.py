@@ -36,6 +36,21 @@ def add_parser(commands: Any) -> None:
         help="a Sentinel-2 SAFE folder, TCI JP2, GeoTIFF, or plain RGB image",
     )
     calibrate.add_argument("-o", "--output", required=True, metavar="RECORD")
+    calibrate.add_argument(
+        "--gsd", nargs=2, type=float, default=(37.0, 41.0), metavar=("LOW", "HIGH"),
+        help="range of the captures' GSD, m/px (default: 37 41)",
+    )  # fmt: skip
+    calibrate.add_argument("--reference-gsd", type=float, help="of the reference, m/px")
+    calibrate.add_argument(
+        "--reference-mtf", type=float, default=0.22, help="the reference's MTF at its Nyquist"
+    )
+    calibrate.add_argument(
+        "--centre", nargs=2, type=float, metavar=("LAT", "LON"),
+        help="rough centre of the captures, degrees, for a georeferenced reference",
+    )  # fmt: skip
+    calibrate.add_argument("--extent-km", type=float, help="side of the reference that is read")
+    calibrate.add_argument("--family", default="disk+gaussian", help="PSF family to fit")
+    calibrate.add_argument("--psf", help="initial PSF record or preset; default: estimated")
     calibrate.add_argument("--json", action="store_true")
     calibrate.set_defaults(run=run_calibrate)
 
@@ -98,9 +113,21 @@ def _save(records: list[dict[str, Any]], parsed: argparse.Namespace) -> None:
 
 def run_calibrate(parsed: argparse.Namespace) -> int:
     """Calibrate and save the record."""
+    from imagine_deblur.blur import given_blur
     from imagine_deblur.calibration import calibrate_files
 
-    result = calibrate_files(parsed.files, parsed.reference, parsed.output)
+    result = calibrate_files(
+        parsed.files,
+        parsed.reference,
+        parsed.output,
+        gsd_m=tuple(parsed.gsd),
+        reference_gsd_m=parsed.reference_gsd,
+        reference_mtf_nyquist=parsed.reference_mtf,
+        centre=None if parsed.centre is None else tuple(parsed.centre),
+        extent_km=parsed.extent_km,
+        family=parsed.family,
+        initial_psf=None if parsed.psf is None else given_blur(parsed.psf).psf,
+    )
     print(json.dumps(result.to_dict()) if parsed.json else result.summary())
     return 0
 
