@@ -542,3 +542,15 @@ def test_an_outbox_that_refuses_results_makes_no_capture_poison(station: Station
     assert station.report("a.jpg")["outcome"] == "done"
     assert not refusals
     assert not reports
+
+
+def test_what_a_killed_service_left_is_cleared(station: Station) -> None:
+    station.put("a.jpg")
+    station.run()
+    for folder in ("", ".staging", ".imagine-deblur", "quarantine"):
+        (station.outbox / folder).mkdir(exist_ok=True)
+        (station.outbox / folder / ".a.jpg.json.k3_x9abz.part").write_bytes(b"half")
+    (station.outbox / "users.part").write_bytes(b"not ours")
+    station.run()
+    assert station.litter() == ["users.part"]
+    assert station.outputs() == ["a.jpg"]

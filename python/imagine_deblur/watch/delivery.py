@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from imagine_deblur.watch.inbox import wanted
 from imagine_deblur.watch.journal import DELIVERING, Entry, Journal, sync_folder
 
 _CHUNK = 1 << 20
+_PART = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # as `files.replacing` names them
 _LONGEST_NAME = 200  # bytes, so that suffixes of ours still fit
 
 
@@ -36,7 +38,13 @@ class Delivery:
         self.staging.mkdir(exist_ok=True)
 
     def clear_staging(self) -> None:
-        """Remove what crashed attempts left behind."""
+        """Remove what crashed attempts left behind, and temporary files of ours beside results."""
+        state = self._journal.path.parent
+        for folder in (self.outbox, self.quarantine, state, state / "good"):
+            with suppress(OSError):
+                for name in filter(_PART.fullmatch, os.listdir(folder)):
+                    with suppress(OSError):
+                        os.unlink(folder / name)
         needed = {e.staged for e in self._journal.entries.values() if e.state == DELIVERING}
         for name in os.listdir(self.staging):
             if name not in needed:
