@@ -65,8 +65,7 @@ def bicubic_enlarge(planes: Tile, factor: int) -> Tile:
         return planes
     down = _weights(planes.shape[1], factor)
     across = _weights(planes.shape[2], factor)
-    enlarged: Tile = down @ planes @ across.T
-    return enlarged
+    return np.asarray(down @ planes @ across.T, dtype=np.float32)
 
 
 @lru_cache(maxsize=8)
