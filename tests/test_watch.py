@@ -517,6 +517,13 @@ def test_an_outbox_that_refuses_results_makes_no_capture_poison(station: Station
             raise OSError(errno.EROFS, "read-only", str(target))
         real(source, target)
 
+    real_unlink = os.unlink
+
+    def unlink(path: Any, **more: Any) -> None:
+        if ".staging" in str(path) and reports:
+            raise OSError(errno.EROFS, "read-only", str(path))
+        real_unlink(path, **more)
+
     service = station.service(once=False)
     from imagine_deblur.watch import delivery
 
@@ -532,6 +539,7 @@ def test_an_outbox_that_refuses_results_makes_no_capture_poison(station: Station
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(delivery, "_write_json", write)
         patch.setattr(os, "rename", rename)
+        patch.setattr(os, "unlink", unlink)
         patch.setattr("imagine_deblur.watch.service._HOLD_LONGEST", 0.01)
         patch.setattr("imagine_deblur.watch.service._HOLD_FIRST", 0.01)
         thread = threading.Thread(target=service.run)

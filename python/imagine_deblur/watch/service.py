@@ -543,7 +543,7 @@ class Service:
         self.journal.append({"key": entry.key, "state": SEEN, "crashes": 0, "why": why})
 
     def _unstage(self, staged: Path) -> None:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # on a read-only disk even a missing file cannot be removed
             os.unlink(staged)
 
     def _fail(self, entry: Entry, descriptor: int, reason: str) -> None:
