@@ -122,7 +122,8 @@ class EstimationError(ImagineDeblurError, RuntimeError):
     Attributes
     ----------
     reason : str
-        One word: ``"flat"``, ``"dark"``, ``"saturated"``, ``"small"`` or ``"inconsistent"``.
+        One word: ``"flat"``, ``"dark"``, ``"saturated"``, ``"cloud"``, ``"small"`` or
+        ``"inconsistent"``.
     """
 
     def __init__(self, message: str, *, reason: str) -> None:

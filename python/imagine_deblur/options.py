@@ -73,7 +73,8 @@ class Options:
     nsr : float or None
         Noise-to-signal power ratio at Nyquist; None: as found in the capture.
     tile : int
-        Longest side of the tiles an engine sees, px, halo included.
+        Longest side of the tiles an engine sees, px, halo included. The default cuts 2048 x 1536
+        into cores of 512 with the bundled networks' halo.
     overlap : int
         Blend margin of models that are not local, px.
     guard : bool
@@ -122,7 +123,7 @@ class Options:
     engine: str = "auto"
     precision: str = "f32"
     nsr: float | None = None
-    tile: int = 512
+    tile: int = 544
     overlap: int = 32
     guard: bool = True
     without_information: str = "passthrough"

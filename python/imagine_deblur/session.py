@@ -46,6 +46,7 @@ Frame = NDArray[np.uint8] | NDArray[np.float32]
 _ESTIMATION_PIXELS = 8_000_000  # rows of larger frames are taken evenly for the blind estimate
 _ESTIMATION_ROWS = 512
 _SHORTER_TILES = (384, 256, 192, 128)  # tried in turn where strips of longer ones do not fit
+_DOUBTFUL = 0.25  # confidence below which a blind estimate is reported as such
 _DECODER_SHARE = 4  # of max_ram that libjpeg may use for a progressive frame's coefficients
 
 
@@ -357,7 +358,16 @@ class Session:
             if self.options.without_information == "error":
                 raise
             return Blur(None, "none", warnings=(f"passed through unrestored: {error}",))
-        return Blur(estimate.psf, "estimated", confidence=float(estimate.confidence))
+        confidence = float(estimate.confidence)
+        warnings: tuple[str, ...] = ()
+        if estimate.family == "shake":
+            warnings = ("the blur is neither defocus nor linear motion: it was not undone",)
+        elif confidence < _DOUBTFUL:
+            warnings = (
+                f"the estimated blur is doubtful (confidence {confidence:.2f}): estimate it from "
+                "several captures and give the record",
+            )
+        return Blur(estimate.psf, "estimated", confidence=confidence, warnings=warnings)
 
     # ---- the parts of a run -------------------------------------------------------------------
 

@@ -94,7 +94,6 @@ def run_estimate(parsed: argparse.Namespace) -> int:
 
 def _save(records: list[dict[str, Any]], parsed: argparse.Namespace) -> None:
     from imagine_deblur.errors import EstimationError
-    from imagine_deblur.psf.components import Disk, Gaussian
     from imagine_deblur.psf.models import PSF
     from imagine_deblur.psf.record import save_record
 
@@ -102,13 +101,8 @@ def _save(records: list[dict[str, Any]], parsed: argparse.Namespace) -> None:
     if not usable:
         raise EstimationError("no capture could be used; nothing was saved", reason="flat")
     best = usable[-1]  # the joint estimate where there are several
-    parts: list[Disk | Gaussian] = []
-    if best["disk_radius_px"] > 0:
-        parts.append(Disk(best["disk_radius_px"]))
-    if best["gaussian_sigma_px"] > 0:
-        parts.append(Gaussian(best["gaussian_sigma_px"]))
     provenance = {"method": "blind", "captures": parsed.files, "confidence": best["confidence"]}
-    save_record(parsed.output, PSF(tuple(parts)), provenance=provenance)
+    save_record(parsed.output, PSF.from_dict(best["psf"]), provenance=provenance)
 
 
 def run_calibrate(parsed: argparse.Namespace) -> int:
