@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+import imagine_deblur
 from imagine_deblur import _core
 
-STUB = Path(_core.__file__).parent / "_core.pyi"
+STUB = Path(imagine_deblur.__file__).parent / "_core.pyi"  # the module itself may live elsewhere
 TREE = ast.parse(STUB.read_text(encoding="utf-8"))
 
 

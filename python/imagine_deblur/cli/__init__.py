@@ -2,7 +2,8 @@
 
 Exit codes: 0 done; 2 wrong usage or option; 3 an image that cannot be used; 4 a model or runtime
 that cannot be used; 5 not enough memory or disk; 6 too little information in the capture; 7 the
-output exists; 8 another file error; 130 interrupted. With several files the others are still done,
+output exists; 8 another file error; 9 another service
+has the inbox; 130 interrupted. With several files the others are still done,
 and the code is that of the first that failed.
 """
 
