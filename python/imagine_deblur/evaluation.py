@@ -182,6 +182,7 @@ def evaluate(
     models: Sequence[str] = ("auto",),
     options: Options | None = None,
     limit: int | None = None,
+    skip: Sequence[str] = (),
     sheet: str | Path | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> list[Row]:
@@ -198,6 +199,8 @@ def evaluate(
         Of the models; threads, engine and so on.
     limit : int, optional
         Use about this many scenes, evenly spaced; the seeds stay those of the full set.
+    skip : sequence of str
+        Rows to leave out, by name; Richardson-Lucy takes most of the time.
     sheet : path, optional
         Write a JPEG with central crops of a few scenes, one column a method, the truth last.
     progress : callable, optional
@@ -210,6 +213,7 @@ def evaluate(
     chosen = protocol(name)
     options = options or Options(max_ram="4GB")
     rows = methods(models, options, known_psf=name != "spin")
+    rows = {key: method for key, method in rows.items() if key not in skip or key == "input"}
     figures: dict[str, list[tuple[float, float, float, float]]] = {key: [] for key in rows}
     crops: list[list[FloatImage]] = []
     for done, case in enumerate(cases(chosen, data_dir, limit), start=1):

@@ -36,6 +36,9 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--precision", default="f32")
     parser.add_argument("--cores", type=int, dest="threads")
     parser.add_argument("--limit", type=int, help="about this many scenes, evenly spaced")
+    parser.add_argument(
+        "--skip", action="append", default=[], metavar="ROW", help="leave out a row, by its name"
+    )
     parser.add_argument("--format", choices=("markdown", "csv", "json"), default="markdown")
     parser.add_argument("--sheet", metavar="FILE.jpg", help="write a picture sheet (one protocol)")
     parser.set_defaults(run=run)
@@ -65,6 +68,7 @@ def run(parsed: argparse.Namespace) -> int:
             models=parsed.models or ["auto"],
             options=options,
             limit=parsed.limit,
+            skip=parsed.skip,
             sheet=parsed.sheet,
             progress=progress,
         )
