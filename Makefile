@@ -5,7 +5,7 @@
 #   asan     native tests with address and undefined-behaviour sanitizers
 #   tsan     native tests with the thread sanitizer
 #   bench    latency gates and benchmarks
-#   wheel    a wheel for this machine in dist/
+#   wheel, wheel-aarch64   payload wheels for x86-64 and aarch64 in dist/ (docs/wheels.md)
 #   all      lint, types, native, test
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -16,7 +16,7 @@ export IMAGINE_DEBLUR_DATA ?= $(abspath ../shared/data)
 BUILD_TOOLS := "scikit-build-core>=0.10" "pybind11>=2.13" "cmake>=3.25" ninja
 PACKAGES := g++ libjpeg-dev $(if $(findstring python3,$(PYTHON)),python3-venv)
 
-.PHONY: all demo test lint format types native asan tsan bench wheel clean
+.PHONY: all demo test lint format types native asan tsan bench wheel wheel-aarch64 clean
 all: lint types native test
 
 # A C++20 compiler and libjpeg-turbo's headers: installed where we may, named where we may not.
@@ -82,8 +82,11 @@ asan tsan: build/.tools
 bench: build/.dev
 	$(BIN)/python -m pytest --benchmark-only -p no:cacheprovider tests bench
 
-wheel: build/.tools
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pip wheel -q --no-build-isolation --no-deps -w dist .
+wheel:
+	packaging/build_wheel.sh
+
+wheel-aarch64:
+	packaging/cross_aarch64.sh
 
 clean:
 	rm -rf build dist demo $(VENV)

@@ -6,12 +6,12 @@ pythons=("$@")
 if [ ${#pythons[@]} = 0 ]; then mapfile -t pythons < <(default_pythons); fi
 make_tools
 mkdir -p "$root/dist"
+trap 'rm -rf "$work"/raw.*' EXIT
 for python in "${pythons[@]}"; do
   raw=$(mktemp -d "$work/raw.XXXXXX")
   compile_wheel x86_64 "$python" "$raw"
   auditwheel repair --plat "manylinux_${glibc/./_}_x86_64" --only-plat -w "$raw/repaired" "$raw"/*.whl
   check_wheel x86_64 "$raw"/repaired/*.whl
   mv "$raw"/repaired/*.whl "$root/dist/"
-  rm -r "$raw"
 done
 "$tools/bin/python" "$here/sbom.py" --jpeg "$work/libjpeg-turbo" "$root"/dist/*.whl
