@@ -80,7 +80,10 @@ asan tsan: build/.tools
 	$(BIN)/ctest --preset $@
 
 bench: build/.dev
-	$(BIN)/python -m pytest --benchmark-only -p no:cacheprovider tests bench
+	$(BIN)/python -m pytest tests/test_latency_gates.py
+	$(BIN)/python bench/bench_jpeg.py
+	$(BIN)/python bench/bench_pipeline.py --only parts
+	$(BIN)/python bench/bench_memory.py --sizes "3 MP"
 
 wheel:
 	packaging/build_wheel.sh

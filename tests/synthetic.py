@@ -59,3 +59,20 @@ def natural(rows: int, columns: int, seed: int = 0) -> FloatImage:
     tint = rng.uniform(0.8, 1.0, 3)
     scene = 0.45 + texture[..., None] * tint + fields[..., None] * tint[::-1]
     return np.clip(scene, 0.0, 1.0).astype(np.float32)
+
+
+def made_up_scene(rows: int, columns: int, seed: int) -> npt.NDArray[np.uint8]:
+    """(rows, columns, 3) uint8: 1/f noise with some hard edges, like fields seen from above."""
+    rng = np.random.default_rng(seed)
+    fy, fx = np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(columns)[None, :]
+    amplitude = 1.0 / np.maximum(np.hypot(fy, fx), 1.0 / max(rows, columns))
+    planes = []
+    for _ in range(3):
+        phase = np.exp(2j * np.pi * rng.random(amplitude.shape))
+        plane = np.fft.irfft2(amplitude * phase, s=(rows, columns))
+        planes.append(plane / plane.std())
+    image = 0.5 + 0.12 * np.stack(planes, -1)
+    for _ in range(4):
+        top, left = int(rng.integers(rows - 8)), int(rng.integers(columns - 8))
+        image[top : top + 20, left : left + 30] += rng.uniform(-0.3, 0.3, 3)
+    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)

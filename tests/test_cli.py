@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conftest import decoded, jpeg
 from imagine_deblur import __version__
 from imagine_deblur.cli import main
 from imagine_deblur.cli.main import exit_code
@@ -31,6 +30,7 @@ from imagine_deblur.errors import (
     PsfError,
     TruncatedJpegError,
 )
+from jpegkit import decoded, jpeg
 
 FAST = ["--psf", "disk:2.5", "--model", "wiener", "--cores", "1"]
 

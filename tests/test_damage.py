@@ -11,9 +11,9 @@ import pytest
 from PIL import Image, ImageCms
 
 import oracle
-from conftest import EXIF_GPS, ICC, IPTC, XMP, decoded, jpeg, segments_of, tagged, with_segments
 from imagine_deblur import Session, process
 from imagine_deblur.errors import InputImageError, OptionsError, TruncatedJpegError
+from jpegkit import EXIF_GPS, ICC, IPTC, XMP, decoded, jpeg, segments_of, tagged, with_segments
 
 FAST = {"psf": "disk:2.5", "model": "wiener", "threads": 1}
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from conftest import decoded
 from imagine_deblur import process
 from imagine_deblur.errors import OptionsError, OutputExistsError
 from imagine_deblur.files import replacing
+from jpegkit import decoded
 
 FAST: dict[str, Any] = {"psf": "disk:2.5", "model": "wiener", "threads": 1}
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small tmpfs")

@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 
 import oracle
-from conftest import counters, jpeg
 from imagine_deblur import Session, _core, process, restore
 from imagine_deblur.degradation import degrade
 from imagine_deblur.errors import MemoryBudgetError
 from imagine_deblur.memory import plan_pool, resident_bytes
 from imagine_deblur.psf.models import PSF
+from jpegkit import counters, jpeg
 from synthetic import natural
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a cgroup or a tmpfs")

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 import oracle
-from conftest import decoded, jpeg
 from imagine_deblur import Options, Session, process, restore
 from imagine_deblur.degradation import degrade
 from imagine_deblur.errors import (
@@ -27,6 +26,7 @@ from imagine_deblur.metrics.fidelity import psnr
 from imagine_deblur.model import bundled_models
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.psf.record import save_record
+from jpegkit import decoded, jpeg
 from networks import plain
 from synthetic import natural
 

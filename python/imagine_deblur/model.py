@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -182,7 +181,7 @@ WIENER = Model("wiener", linear=True)
 
 def bundled_models() -> dict[str, Path]:
     """Return the networks inside the package by name."""
-    folder = Path(str(files("imagine_deblur"))) / "models"
+    folder = Path(__file__).parent / "models"
     return {name: path for name in BUNDLED if (path := folder / f"{name}.onnx").exists()}
 
 

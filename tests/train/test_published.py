@@ -12,7 +12,6 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 Image = pytest.importorskip("PIL.Image", reason="training needs the extra [train]")
 
-from conftest import made_up_scene  # noqa: E402
 from imagine_deblur.engines import IdentityEngine, ScaledEngine, describe  # noqa: E402
 from imagine_deblur.engines.scaled import area_reduce, bicubic_enlarge  # noqa: E402
 from imagine_deblur.errors import InputImageError, OptionsError  # noqa: E402
@@ -56,6 +55,7 @@ from imagine_deblur.train.published.trainer import (  # noqa: E402
     read_checkpoint,
 )
 from imagine_deblur.train.published.validation import estimate_kernel  # noqa: E402
+from synthetic import made_up_scene  # noqa: E402
 
 CLASSES = ("field", "water")
 
