@@ -410,3 +410,12 @@ def test_payload_captures_are_restored(data_dir: Path, tmp_path):
     assert report.restored
     assert report.pool["high_water"] <= report.pool["capacity"]
     assert decoded(tmp_path / "out.jpg").shape == (1536, 2048, 3)
+
+
+@pytest.mark.parametrize("model", ["wiener", "fast"])
+def test_a_capture_without_blur_is_passed_through(scene, model):
+    with Session(psf=PSF.defocus(0.05, 0.01), model=model, threads=1) as session:
+        restored, report = session.restore_with_report(scene)
+    assert np.array_equal(restored, scene)
+    assert not report.restored
+    assert "no blur" in report.warnings[0]
