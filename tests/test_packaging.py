@@ -11,7 +11,6 @@ import re
 import sys
 import tomllib
 import zipfile
-from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -78,7 +77,7 @@ def test_python_versions_are_those_of_the_wheels(project: dict[str, Any]) -> Non
 
 
 def test_data_files_come_with_the_installed_package() -> None:
-    package = Path(str(files("imagine_deblur")))
+    package = Path(imagine_deblur.__file__).parent
     tables = sorted(path.name for path in package.rglob("*.npz"))
     assert {"niqe_model.npz", "weights.npz"} <= set(tables)
     for path in package.rglob("*.npz"):

@@ -46,7 +46,7 @@ Frame = NDArray[np.uint8] | NDArray[np.float32]
 _ESTIMATION_PIXELS = 8_000_000  # rows of larger frames are taken evenly for the blind estimate
 _ESTIMATION_ROWS = 512
 _SHORTER_TILES = (384, 256, 192, 128)  # tried in turn where strips of longer ones do not fit
-_SHARP_MTF = 0.95  # at Nyquist's frequency
+_SHARP_MTF = {"given": 0.95, "estimated": 0.6}  # at Nyquist's frequency
 _DOUBTFUL = 0.25  # confidence below which a blind estimate is reported as such
 _DECODER_SHARE = 4  # of max_ram that libjpeg may use for a progressive frame's coefficients
 
@@ -348,7 +348,7 @@ class Session:
         blur = given or self._given or self._estimate(images, table)
         if blur.psf is None:
             return blur
-        if _is_sharp(blur.psf):
+        if _is_sharp(blur):
             warning = "passed through unrestored: there is no blur to undo"
             return replace(blur, warnings=(*blur.warnings, warning))
         return tempered(replace(blur, nsr=self.options.nsr or capture_nsr(images, blur.psf)))
@@ -380,7 +380,7 @@ class Session:
         if self._chooser is not None and self.options.deadline is not None:
             choice = self._chooser.choose(shape[0] * shape[1], self.options.deadline)
             model, ensemble = choice.model, choice.ensemble
-        if model.needs_psf and (blur.psf is None or _is_sharp(blur.psf)):
+        if model.needs_psf and (blur.psf is None or _is_sharp(blur)):
             model = IDENTITY
         threads = self._threads
         if self._workers is None:
@@ -568,12 +568,16 @@ class Session:
         )
 
 
-def _is_sharp(psf: PSF | PsfField) -> bool:
-    """Whether a blur leaves the finest detail as it is, so that restoring could only do harm."""
-    return all(
-        cell.mtf_nyquist() >= _SHARP_MTF
-        for _, _, cell in (psf if isinstance(psf, PsfField) else PsfField(((psf,),))).cells
-    )
+def _is_sharp(blur: Blur) -> bool:
+    """Whether a blur leaves the finest detail nearly as it is, so that restoring could only harm.
+
+    Small blurs are hard to measure: an estimate has to show more of one than a PSF that is given.
+    """
+    if blur.psf is None:
+        return False
+    field = blur.psf if isinstance(blur.psf, PsfField) else PsfField(((blur.psf,),))
+    least = _SHARP_MTF["estimated" if blur.source == "estimated" else "given"]
+    return all(cell.mtf_nyquist() >= least for _, _, cell in field.cells)
 
 
 def _keep_going(progress: Progress | None) -> Callable[[float], bool] | None:
