@@ -106,15 +106,20 @@ def test_the_pool_takes_the_whole_frame_or_what_is_left():
 
 
 def test_memory_and_descriptors_stay_flat_over_many_frames(scene):
+    # A leak grows in every batch; caches and what other tests left behind in this process do not.
     data = jpeg(scene)
+    growth = []
     with Session(**options(tile=64)) as session:
         for _ in range(5):
             session.process(data, io.BytesIO())
-        memory, before = resident_bytes(), counters()
-        for _ in range(60):
-            session.process(data, io.BytesIO())
+        before = counters()
+        for _ in range(3):
+            memory = resident_bytes()
+            for _ in range(40):
+                session.process(data, io.BytesIO())
+            growth.append(resident_bytes() - memory)
         assert counters() == before
-        assert resident_bytes() - memory < 3 << 20
+    assert min(growth) < 1 << 20, growth
 
 
 # A real memory cgroup
