@@ -153,6 +153,19 @@ def compare(path: str | os.PathLike[str], network: Network, *, size: int = 96) -
     planes = rng.uniform(-0.6, 0.6, (1, network.spec.planes, size, size)).astype(np.float32)
     with torch.inference_mode():
         expected = network(torch.from_numpy(planes)).numpy()
+    return differences_from(path, planes, expected)
+
+
+def differences_from(
+    path: str | os.PathLike[str], planes: Float32Array, expected: Float32Array
+) -> dict[str, float]:
+    """Largest absolute difference of each installed runtime's answer from PyTorch's `expected`.
+
+    Raises
+    ------
+    EngineError
+        If one differs by more than `TOLERANCE`.
+    """
     differences = {}
     for name, run in _RUNTIMES.items():
         try:

@@ -16,12 +16,10 @@ from onnx import helper
 
 import imagine_deblur
 from imagine_deblur.engines.descriptor import ModelDescriptor
-from imagine_deblur.errors import EngineError, OptionsError
+from imagine_deblur.errors import OptionsError
 from imagine_deblur.train.export import (
     LICENCE,
-    TOLERANCE,
-    run_onnxruntime,
-    run_openvino,
+    differences_from,
 )
 from imagine_deblur.train.published.config import PublishedConfig
 from imagine_deblur.train.published.counts import parameters
@@ -32,8 +30,6 @@ OPSET = 17
 
 #: Side of the tile the graph is traced with and compared on, px; the autoencoder has its own.
 TRACED = 64
-
-_RUNTIMES = {"onnxruntime": run_onnxruntime, "openvino": run_openvino}
 
 
 def describe(
@@ -120,18 +116,7 @@ def compare(path: str | os.PathLike[str], restorer: Restorer, *, side: int) -> d
     tile = np.random.default_rng(0).random((1, 3, side, side), np.float32)
     with torch.inference_mode():
         expected = restorer(torch.from_numpy(tile)).numpy()
-    differences = {}
-    for name, run in _RUNTIMES.items():
-        try:
-            result = run(path, tile)
-        except ModuleNotFoundError:
-            continue
-        differences[name] = float(np.abs(result - expected).max())
-        if not differences[name] <= TOLERANCE:
-            raise EngineError(
-                f"{name} differs from PyTorch by {differences[name]:.2e}", engine=name
-            )
-    return differences
+    return differences_from(path, tile, expected)
 
 
 def export(
