@@ -13,7 +13,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # Where test images are; tests that need them skip where the folder is absent.
 export IMAGINE_DEBLUR_DATA ?= $(abspath ../shared/data)
-BUILD_TOOLS := "scikit-build-core>=0.10" "pybind11>=2.13" "cmake>=3.25" ninja
+# setuptools and wheel: brisque needs libsvm-official, which comes as source only and is built with them.
+BUILD_TOOLS := "scikit-build-core>=0.10" "pybind11>=2.13" "cmake>=3.25" ninja "setuptools>=70.1" wheel
 PACKAGES := g++ libjpeg-dev $(if $(findstring python3,$(PYTHON)),python3-venv)
 
 .PHONY: all demo test lint format types native asan tsan bench wheel wheel-aarch64 clean
