@@ -38,7 +38,7 @@ from imagine_deblur import Session, _core
 from imagine_deblur.blur import given_blur
 from imagine_deblur.engines import EngineSettings, describe, open_engine
 from imagine_deblur.linear.stage import WienerStage
-from imagine_deblur.linear.wiener import WienerSpec
+from imagine_deblur.model import resolve_model
 from imagine_deblur.report import peak_resident_bytes
 
 PSF = "disk:4"
@@ -79,7 +79,8 @@ class Parts:
         self._executor = ThreadPoolExecutor(threads) if threads > 1 else None
         psf = given_blur(PSF).psf
         assert psf is not None
-        spec = WienerSpec(self._descriptor.nsr, self._descriptor.base)
+        spec = resolve_model(model).wiener_spec(None, guarded=False)
+        assert spec is not None
         self._stage = WienerStage(psf, spec, executor=self._executor)
         everything = (0, rows)
         self._strip: Any = SimpleNamespace(

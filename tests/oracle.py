@@ -43,7 +43,7 @@ def network_inputs(image: Frame, descriptor: ModelDescriptor, psf: PSF | None) -
     named = {f"capture.{c}": capture[k if bands == 3 else 0] for k, c in enumerate("rgb")}
     if descriptor.nsr:
         assert psf is not None
-        spec = WienerSpec(descriptor.nsr, descriptor.base)
+        spec = WienerSpec(descriptor.nsr, descriptor.base, chroma=descriptor.chroma)
         linear = linear_planes(image, psf, spec)
         for k, colour in enumerate("rgb"):
             named[f"wiener.{spec.base}.{colour}"] = linear[k if bands == 3 else 0]

@@ -8,7 +8,7 @@ import pytest
 import synthetic
 from imagine_deblur.blur import Blur, tempered
 from imagine_deblur.degradation import degrade
-from imagine_deblur.linear.noise import capture_nsr, radial_power
+from imagine_deblur.linear.noise import bank_level, capture_nsr, mean_power
 from imagine_deblur.linear.wiener import WienerSpec
 from imagine_deblur.model import DEFAULT_NSR, WIENER, Model
 from imagine_deblur.psf.field import PsfField
@@ -63,7 +63,7 @@ def test_parts_and_types_agree():
     ids=["flat", "small"],
 )
 def test_without_information_there_is_no_answer(image):
-    assert radial_power([image]) is None
+    assert mean_power([image]) is None
     assert capture_nsr([image], PSF.defocus(4.0)) is None
 
 
@@ -71,23 +71,28 @@ def test_without_a_silent_band_there_is_no_answer():
     assert capture_nsr([capture(0.01)], PSF.defocus(0.3, 0.1)) is None
 
 
-def network():
+def network(*extra):
     from imagine_deblur.engines.descriptor import ModelDescriptor
 
-    inputs = ("capture.r", "wiener.1.r", "wiener.1.g", "wiener.1.b", "wiener.0.y", "wiener.2.y")
-    descriptor = ModelDescriptor("net", inputs=inputs, nsr=(1e-1, 1e-2, 1e-3), base=1)
+    inputs = ("capture.r", "wiener.1.r", "wiener.1.g", "wiener.1.b", "wiener.0.y", *extra)
+    descriptor = ModelDescriptor("net", inputs=inputs, nsr=(8.0, 1.0), base=1, chroma=20.0)
     return Model("net", descriptor=descriptor)
 
 
-@pytest.mark.parametrize("nsr", [None, 3e-3, 1e-2, 9e-2])
-def test_a_network_keeps_its_bank_where_it_was_trained(nsr):
-    assert network().wiener_spec(nsr, guarded=True) == WienerSpec((1e-1, 1e-2, 1e-3), 1)
+@pytest.mark.parametrize("nsr", [None, 3e-3, 0.4])
+def test_a_network_without_a_noise_plane_keeps_its_bank(nsr):
+    assert network().wiener_spec(nsr, guarded=True) == WienerSpec((8.0, 1.0), 1, chroma=20.0)
 
 
-@pytest.mark.parametrize(("nsr", "shift"), [(1.0, 10.0), (2.5e-4, 0.1)])
-def test_the_bank_moves_along_beyond(nsr, shift):
-    spec = network().wiener_spec(nsr, guarded=True)
-    np.testing.assert_allclose(spec.nsr, np.array([1e-1, 1e-2, 1e-3]) * shift)
+@pytest.mark.parametrize(
+    ("nsr", "level"),
+    [(None, 10**-2.5), (1e-2, 1e-2), (0.05, 10**-1.25), (9.0, 1.0), (1e-6, 10**-3.5)],
+)
+def test_a_network_with_a_noise_plane_takes_multiples_of_the_captures_ratio(nsr, level):
+    assert bank_level(nsr) == pytest.approx(level)
+    spec = network("noise").wiener_spec(nsr, guarded=True)
+    assert spec.nsr == pytest.approx((8 * level, level))
+    assert (spec.level, spec.chroma) == (True, 20.0)
 
 
 def test_the_linear_model_takes_the_ratio_itself():
@@ -102,27 +107,29 @@ def test_a_network_without_planes_gets_one_for_the_guard_only(guarded):
 
 
 @pytest.mark.parametrize(
-    ("source", "nsr", "radius"),
+    ("source", "confidence", "nsr", "radius"),
     [
-        ("estimated", 0.4, 2.0),
-        ("estimated", 0.05, 4.0),
-        ("estimated", None, 4.0),
-        ("given", 0.4, 4.0),
+        ("estimated", 0.5, 0.2, 2.0),
+        ("estimated", 0.5, 0.051, 3.2),
+        ("estimated", 0.95, 0.2, 4.0),
+        ("estimated", 0.5, 0.04, 4.0),
+        ("estimated", 0.5, None, 4.0),
+        ("given", None, 0.2, 4.0),
     ],
 )
-def test_only_estimates_from_noisy_captures_are_narrowed(source, nsr, radius):
-    blur = tempered(Blur(PSF.defocus(4.0, 0.5), source, nsr=nsr))
+def test_only_unsure_estimates_from_noisy_captures_are_narrowed(source, confidence, nsr, radius):
+    blur = tempered(Blur(PSF.defocus(4.0, 0.5), source, confidence=confidence, nsr=nsr))
     disk, gaussian = blur.psf.components
     assert disk.radius_px == pytest.approx(radius)
     assert gaussian.sigma_px == pytest.approx(radius / 8)
     assert bool(blur.warnings) == (radius < 4)
-    assert source == "given" or blur.nsr is None or blur.nsr <= 0.1
+    assert blur.nsr == (0.05 if radius < 4 else nsr)
 
 
 def test_a_sampled_estimate_is_narrowed_by_its_rms_width():
     offset = np.arange(15) - 7
     profile = np.exp(-0.5 * (offset / 1.5) ** 2)
     kernel = np.outer(profile, profile) / profile.sum() ** 2
-    blur = tempered(Blur(PSF.sampled(kernel), "estimated", nsr=0.4))
+    blur = tempered(Blur(PSF.sampled(kernel), "estimated", confidence=0.5, nsr=0.2))
     (gaussian,) = blur.psf.components
     assert gaussian.sigma_px == pytest.approx(0.75, rel=1e-3)

@@ -117,9 +117,11 @@ def test_wiener_equals_the_whole_frame(size, dtype, bands):
             image, identity(bands, tile), inputs, stage=stage, cut=Cut(threads=threads)
         )
         assert report["strips"] == 1
-        # Halves may round either way: the oracle divides by 255 where the stage multiplies.
+        # Halves may round either way: the oracle divides by 255 where the stage multiplies, and
+        # the stage adds luma and colour difference after each was rounded to 1/4096.
         oracle.assert_images_close(found, expected, 1 if dtype == "uint8" else 1e-6)
-        assert (np.abs(found - expected) > 1e-6).mean() < 1e-3
+        share = 0.06 if dtype == "uint8" and bands == 3 else 1e-3
+        assert (np.abs(found.astype(float) - expected) > 1e-6).mean() < share
 
 
 @pytest.mark.parametrize(("radius", "nsr"), [(1.5, 1e-3), (3.0, 2e-2), (3.0, 1e-3)])
@@ -152,7 +154,9 @@ def run_network(
     image: Any, descriptor: ModelDescriptor, runtime: str, tile: int, cut: Cut
 ) -> tuple[Any, dict[str, Any]]:
     model = Model(descriptor.name, descriptor=descriptor)
-    spec = WienerSpec(descriptor.nsr, descriptor.base) if descriptor.nsr else None
+    spec = None
+    if descriptor.nsr:
+        spec = WienerSpec(descriptor.nsr, descriptor.base, chroma=descriptor.chroma)
     stage = WienerStage(PSF_SMALL, spec) if spec else None
     engine = native(open_engine(descriptor, (tile, tile), engine=runtime))
     bands = 1 if image.ndim == 2 else 3

@@ -51,7 +51,7 @@ def test_wiener_equals_the_dense_formula(shape, psf):
 def test_bank_planes_follow_the_specification():
     image = np.random.default_rng(2).random((60, 70, 3), dtype=np.float32)
     psf = PSF((Disk(3.0),))
-    spec = WienerSpec((1e-1, 1e-2, 1e-3), 1)
+    spec = WienerSpec((1e-1, 1e-2, 1e-3), 1, chroma=20.0, level=True)
     planes = wiener_planes(image, psf, spec)
     assert spec.plane_names == (
         "wiener.1.r",
@@ -59,15 +59,37 @@ def test_bank_planes_follow_the_specification():
         "wiener.1.b",
         "wiener.0.y",
         "wiener.2.y",
+        "noise",
     )
+    assert len(planes) == spec.plane_count(3) == 6
     luma = image @ np.array([0.299, 0.587, 0.114], np.float32)
     gap = default_gap(psf, 1e-3)
+    base = dense_wiener(luma, psf, 1e-2, gap)
     for band in range(3):
-        np.testing.assert_allclose(
-            planes[band], dense_wiener(image[..., band], psf, 1e-2, gap), atol=1e-4
-        )
+        difference = dense_wiener(image[..., band] - luma, psf, 0.2, gap)
+        np.testing.assert_allclose(planes[band], base + difference, atol=1e-4)
     np.testing.assert_allclose(planes[3], dense_wiener(luma, psf, 1e-1, gap), atol=1e-4)
     np.testing.assert_allclose(planes[4], dense_wiener(luma, psf, 1e-3, gap), atol=3e-4)
+    np.testing.assert_allclose(planes[5], 0.5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("nsr", "value"), [(1e-4, 0.0), (1e-2, 0.5), (1.0, 1.0)])
+def test_the_level_plane_tells_the_base_ratio(nsr, value):
+    spec = WienerSpec((8.0, 1.0), 1, level=True).scaled(nsr)
+    assert spec.nsr == pytest.approx((8 * nsr, nsr))
+    assert spec.level_value == pytest.approx(value)
+
+
+def test_colour_differences_are_smoothed_more_than_luma():
+    rng = np.random.default_rng(4)
+    grain = rng.normal(0, 0.02, (128, 128, 3)).astype(np.float32)
+    image = np.float32(0.5) + grain
+    psf = PSF.defocus(3.0)
+    alike = wiener(image, psf, 1e-2)
+    ours = np.moveaxis(wiener_planes(image, psf, WienerSpec((1e-2,), 0)), 0, -1)
+    luma = np.array([0.299, 0.587, 0.114], np.float32)
+    np.testing.assert_allclose(ours @ luma, alike @ luma, atol=1e-4)
+    assert np.std(ours - (ours @ luma)[..., None]) < 0.3 * np.std(alike - (alike @ luma)[..., None])
 
 
 def test_a_constant_frame_stays_constant():

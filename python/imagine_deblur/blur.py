@@ -93,23 +93,28 @@ def given_blur(value: PSF | PsfField | NDArray[Any] | str | os.PathLike[str]) ->
     return Blur(load_record(text).psf, "record")
 
 
-NOISY = 0.1
-"""Noise-to-signal ratio at Nyquist above which an estimated blur is not undone in full."""
+NOISY = 0.05
+"""Noise-to-signal ratio at Nyquist above which an unsure blur is not undone in full."""
+
+SURE = 0.9
+"""Confidence from which an estimated blur is undone in full however noisy the capture is."""
+
+_UNSURE_WIDTH = 0.8  # at most this share of an unsure blur's width is undone
 
 
 def tempered(blur: Blur) -> Blur:
-    """Narrow an estimated blur whose capture is too noisy to undo it in full.
+    """Narrow an estimated blur that is unsure and whose capture is too noisy to undo it in full.
 
     An estimate is the width of the blur, not proof that the capture still holds what the blur's
-    tails spread: above a ratio of 0.1, the noisiest that training covers, the disk and the
-    Gaussian are narrowed by ``sqrt(0.1 / nsr)``, after which a ratio of 0.1 serves. Undoing too
-    little of a blur leaves softness; undoing too much makes grain and rings. Blurs that were given
-    are left as they are.
+    tails spread, nor of its shape. Where the ratio is above `NOISY` and the confidence below
+    `SURE`, the disk and the Gaussian are narrowed by ``sqrt(NOISY / nsr)``, at least by a fifth,
+    and a ratio of `NOISY` then serves. Undoing too little of a blur leaves softness; undoing too
+    much makes dark rims around clouds. Blurs that were given are left as they are.
 
     Parameters
     ----------
     blur : Blur
-        With its `nsr`.
+        With its `nsr` and `confidence`.
 
     Returns
     -------
@@ -118,9 +123,11 @@ def tempered(blur: Blur) -> Blur:
     """
     if blur.source != "estimated" or blur.nsr is None or blur.nsr <= NOISY:
         return blur
+    if blur.confidence is not None and blur.confidence >= SURE:
+        return blur
     if not isinstance(blur.psf, PSF) or not blur.psf.components:
         return blur
-    factor = (NOISY / blur.nsr) ** 0.5
+    factor = min(_UNSURE_WIDTH, (NOISY / blur.nsr) ** 0.5)
     warning = (
         f"noisy capture (noise-to-signal ratio {blur.nsr:.2g}): the estimated blur is undone at "
         f"{100 * factor:.0f} % of its width"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from imagine_deblur.engines.descriptor import ModelDescriptor, describe
 from imagine_deblur.engines.onnx_file import read_summary
 from imagine_deblur.errors import EngineError
+from imagine_deblur.linear.noise import bank_level
 from imagine_deblur.linear.wiener import WienerSpec
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ BUNDLED = ("fast", "best")
 
 DEFAULT_NSR = 2e-2
 """Noise-to-signal ratio of the linear model where the capture's noise is not known."""
-
-# Range of a capture's ratio, in units of the bank's base ratio, that training covers.
-_TRAINED = (0.25, 10.0)
 
 # Memory a network takes while it runs, bytes per tile pixel. Measured on plain networks behind a
 # space-to-depth of 2: width 48 takes 115 and width 64 takes 145, on both runtimes.
@@ -123,10 +121,8 @@ class Model:
         Parameters
         ----------
         nsr : float or None
-            What the capture asks for. A network keeps the bank it was trained with as long as the
-            capture's ratio lies where training's did (a quarter to ten times the base ratio, where
-            moving the bank gained nothing on the validation scenes); beyond, the whole bank moves
-            along, so that a much noisier capture is not deconvolved into its noise.
+            What the capture asks for. A network with a ``noise`` plane takes a bank whose ratios
+            are multiples of it (`linear.noise.bank_level`); another keeps those of its training.
         guarded : bool
             The guard needs a base plane to fall back to, also for a network that takes none.
         """
@@ -134,11 +130,10 @@ class Model:
             return WienerSpec((nsr or DEFAULT_NSR,), 0)
         if self.descriptor is None or not self.descriptor.nsr:
             return None
-        bank, base = self.descriptor.nsr, self.descriptor.base
-        shift = 1.0
-        if nsr is not None:
-            shift = nsr / min(max(nsr, _TRAINED[0] * bank[base]), _TRAINED[1] * bank[base])
-        return WienerSpec(tuple(ratio * shift for ratio in bank), base)
+        d = self.descriptor
+        adaptive = "noise" in d.inputs
+        bank = WienerSpec(d.nsr, d.base, chroma=d.chroma, level=adaptive)
+        return bank.scaled(bank_level(nsr)) if adaptive else bank
 
     def input_indices(self, bands: int, spec: WienerSpec | None) -> list[int]:
         """Return the plane each engine input reads: the capture's bands, then the bank's planes.
@@ -161,7 +156,7 @@ class Model:
             return list(range(bands)) if self.function is None else list(capture.values())
         planes = dict(capture)
         if spec is not None:
-            others = [name for name in spec.plane_names if name.endswith(".y")]
+            others = [n for n in spec.plane_names if n.endswith(".y") or n == "noise"]
             for k, colour in enumerate("rgb"):
                 planes[f"wiener.{spec.base}.{colour}"] = bands + (k if bands == 3 else 0)
             planes |= {name: 2 * bands + k for k, name in enumerate(others)}

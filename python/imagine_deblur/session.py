@@ -46,7 +46,7 @@ Frame = NDArray[np.uint8] | NDArray[np.float32]
 _ESTIMATION_PIXELS = 8_000_000  # rows of larger frames are taken evenly for the blind estimate
 _ESTIMATION_ROWS = 512
 _SHORTER_TILES = (384, 256, 192, 128)  # tried in turn where strips of longer ones do not fit
-_SHARP_MTF = {"given": 0.95, "estimated": 0.6}  # at Nyquist's frequency
+_SHARP_MTF = {"given": 0.95, "estimated": 0.6, "doubtful": 0.3}  # at Nyquist's frequency
 _DOUBTFUL = 0.25  # confidence below which a blind estimate is reported as such
 _DECODER_SHARE = 4  # of max_ram that libjpeg may use for a progressive frame's coefficients
 
@@ -571,12 +571,16 @@ class Session:
 def _is_sharp(blur: Blur) -> bool:
     """Whether a blur leaves the finest detail nearly as it is, so that restoring could only harm.
 
-    Small blurs are hard to measure: an estimate has to show more of one than a PSF that is given.
+    Small blurs are hard to measure: an estimate has to show more of one than a PSF that is given,
+    and a doubtful estimate more than a sure one.
     """
     if blur.psf is None:
         return False
     field = blur.psf if isinstance(blur.psf, PsfField) else PsfField(((blur.psf,),))
-    least = _SHARP_MTF["estimated" if blur.source == "estimated" else "given"]
+    kind = "estimated" if blur.source == "estimated" else "given"
+    if blur.confidence is not None and blur.confidence < _DOUBTFUL:
+        kind = "doubtful"
+    least = _SHARP_MTF[kind]
     return all(cell.mtf_nyquist() >= least for _, _, cell in field.cells)
 
 

@@ -9,9 +9,10 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs the extra [train]")
 
+from imagine_deblur.degradation import degrade
 from imagine_deblur.errors import InputImageError
 from imagine_deblur.linear.wiener import WienerSpec
-from imagine_deblur.psf import Disk, Gaussian, Sampled
+from imagine_deblur.psf import PSF, Disk, Gaussian, Sampled
 from imagine_deblur.train import recipe
 from imagine_deblur.train.config import TrainConfig
 from imagine_deblur.train.planes import crop_corners, input_planes, make_group
@@ -53,7 +54,6 @@ def test_input_planes_are_capture_then_bank() -> None:
     rng = np.random.default_rng(0)
     capture = rng.integers(90, 160, (40, 44, 3)).astype(np.uint8)
     from imagine_deblur.linear.wiener import wiener_planes
-    from imagine_deblur.psf import PSF
 
     psf = PSF.defocus(2.0)
     planes = input_planes(capture, psf, SPEC)
@@ -65,10 +65,11 @@ def test_input_planes_are_capture_then_bank() -> None:
 def test_recipe_covers_its_ranges() -> None:
     rng = np.random.default_rng(0)
     radii, sigmas, kinds, noises, qualities, errors = [], [], set(), [], [], []
+    camera = []
     for _ in range(3000):
         chosen = recipe.draw(rng, operating=False, radius_error=0.015, sigma_error=0.05)
         kinds.add(tuple(c.kind for c in chosen.psf.components))
-        noises.append(chosen.noise)
+        (camera if chosen.camera_sigma else noises).append(chosen.noise)
         qualities.append(chosen.jpeg_quality)
         for true, believed in zip(chosen.psf.components, chosen.believed.components, strict=True):
             if isinstance(true, Disk) and isinstance(believed, Disk):
@@ -83,7 +84,8 @@ def test_recipe_covers_its_ranges() -> None:
     assert max(sigmas) <= recipe.SIGMA_MAX_PX
     assert np.std(errors) == pytest.approx(0.015, rel=0.15)
     assert {0.0, 0.002, 0.006} <= set(noises)
-    assert max(noises) <= 0.012
+    assert max(noises) <= recipe.NOISE_MAX < max(camera) <= recipe.CAMERA_NOISE_MAX
+    assert len(camera) == pytest.approx(3000 * recipe.CAMERA_SHARE, rel=0.2)
     assert None in qualities
     held = [q for q in qualities if q is not None]
     assert min(held) >= 70
@@ -91,6 +93,33 @@ def test_recipe_covers_its_ranges() -> None:
     assert ("disk", "gaussian") in kinds
     assert ("sampled",) in kinds
     assert ("motion", "gaussian") in kinds
+
+
+def test_a_cameras_grain_is_coloured_and_keeps_its_amplitude() -> None:
+    sharp = np.full((128, 128, 3), 0.5, np.float32)
+    nothing = PSF((Gaussian(0.05),))
+    white, coloured = (
+        recipe.Draw(nothing, nothing, 0.03, None, sigma).capture(sharp, np.random.default_rng(2))
+        for sigma in (0.0, 0.8)
+    )
+    assert coloured.std() == pytest.approx(white.std(), rel=0.05)
+    neighbours = [
+        np.corrcoef(c[:, 1:, 0].ravel(), c[:, :-1, 0].ravel())[0, 1] for c in (white, coloured)
+    ]
+    assert abs(neighbours[0]) < 0.05
+    assert neighbours[1] > 0.4
+
+
+def test_planes_follow_the_captures_own_noise() -> None:
+    rng = np.random.default_rng(3)
+    scene = np.clip(np.cumsum(rng.normal(0, 0.03, (256, 256, 3)), axis=0), 0, 1).astype(np.float32)
+    psf = PSF.defocus(4.0)
+    spec = WienerSpec((8.0, 1.0, 0.125), 1, level=True)
+    levels = [
+        float(input_planes(degrade(scene, psf, noise=s, rng=rng), psf, spec)[-1, 0, 0])
+        for s in (0.0, 0.01, 0.03)
+    ]
+    assert -0.5 <= levels[0] < levels[1] < levels[2] <= 0.5
 
 
 def test_operating_point_is_near_the_protocol() -> None:

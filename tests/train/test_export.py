@@ -87,8 +87,9 @@ def test_checkpoint_to_file_with_descriptor(
     assert held.inputs == (
         "capture.r", "capture.g", "capture.b",
         "wiener.1.r", "wiener.1.g", "wiener.1.b", "wiener.0.y", "wiener.2.y",
+        "noise",
     )  # fmt: skip
-    assert held.nsr == tiny_config.planes.nsr
+    assert (held.nsr, held.chroma) == (tiny_config.planes.nsr, tiny_config.planes.chroma)
     assert held.halo == 8
     assert held.multiple_of == 2
     assert held.input_offset == 0.5
@@ -99,7 +100,7 @@ def test_checkpoint_to_file_with_descriptor(
     model = onnx.load(tmp_path / "out" / "tiny.onnx")
     assert model.opset_import[0].version >= 17
     dims = [d.dim_param or d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
-    assert dims == [1, 8, "height", "width"]
+    assert dims == [1, 9, "height", "width"]
 
 
 def test_averaged_weights_are_exported(

@@ -92,7 +92,7 @@ def test_growing_starts_from_the_averaged_small_network(
     assert grown["history"][0]["steps"] == 3
     small, _, _ = loop.load_network(checkpoint)
     large, _, _ = loop.load_network(tmp_path / "large" / "checkpoint.pt")
-    planes = torch.rand(1, 8, 16, 16) - 0.5
+    planes = torch.rand(1, 9, 16, 16) - 0.5
     with torch.inference_mode():
         # One step at a learning rate of 5e-4 moves it a little.
         torch.testing.assert_close(large(planes), small(planes), rtol=0, atol=0.02)
@@ -134,7 +134,7 @@ def test_sigterm_ends_after_the_step_with_a_checkpoint(
 def test_loss_falls_and_bf16_follows_f32(tiny_config: TrainConfig) -> None:
     """A residual that the network can express is learnt, and alike in both precisions."""
     rng = np.random.default_rng(0)
-    planes = rng.uniform(-0.5, 0.5, (2, 8, 32, 32)).astype(np.float32)
+    planes = rng.uniform(-0.5, 0.5, (2, 9, 32, 32)).astype(np.float32)
     sharp = 0.5 + 0.8 * planes[:, 3:6] + 0.2 * planes[:, :3]
     ends = {}
     for precision in ("f32", "bf16"):

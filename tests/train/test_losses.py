@@ -8,7 +8,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 
-from imagine_deblur.train.losses import charbonnier, restoration_loss, spectral  # noqa: E402
+from imagine_deblur.train.losses import (  # noqa: E402
+    SQUARED_FLOOR,
+    charbonnier,
+    restoration_loss,
+    spectral,
+)
 
 
 def test_charbonnier_of_a_constant_difference() -> None:
@@ -53,3 +58,13 @@ def test_logarithm_counts_ratios() -> None:
     start = loss(0.04, 0.4)
     assert start - loss(0.02, 0.4) == pytest.approx(start - loss(0.04, 0.2), abs=2e-3)
     assert start - loss(0.02, 0.4) == pytest.approx(math.log(2) / 2, abs=2e-3)
+
+
+def test_squared_loss_is_the_logarithm_of_the_mean_squared_error() -> None:
+    sharp = torch.zeros(2, 3, 16, 16)
+    restored = torch.full_like(sharp, 0.1)
+    restored[1] = 0.01
+    options = {"margin": 2, "spectral_weight": 0.05, "logarithmic": True, "squared": True}
+    found = restoration_loss(restored, sharp, **options)
+    floor = SQUARED_FLOOR
+    assert float(found) == pytest.approx((math.log(1e-2 + floor) + math.log(1e-4 + floor)) / 2)

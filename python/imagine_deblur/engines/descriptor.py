@@ -42,9 +42,12 @@ class ModelDescriptor:
     output_bands : int
         3: the restored image in [0, 1], not clipped.
     nsr : tuple of float
-        Noise-to-signal ratios of the Wiener planes; empty where the network takes none.
+        Noise-to-signal ratios of the Wiener planes; empty where the network takes none. With a
+        ``noise`` plane among `inputs` they are multiples of the capture's own ratio.
     base : int
         Index into `nsr` of the restoration that the residual is added to.
+    chroma : float
+        Ratio of the colour differences in units of the base ratio.
     halo : int
         Context in px per side that makes tiles exact, for cores aligned to `multiple_of`; 0 for
         networks that are not local.
@@ -75,6 +78,7 @@ class ModelDescriptor:
     output_bands: int = 3
     nsr: tuple[float, ...] = ()
     base: int = 0
+    chroma: float = 1.0
     halo: int = 0
     multiple_of: int = 1
     local: bool = False
@@ -170,6 +174,8 @@ def _contradictions(d: ModelDescriptor) -> list[str]:
         found.append(f"nsr is {d.nsr}, expected positive numbers")
     if not _is_int(d.base) or not 0 <= d.base < max(1, len(d.nsr)):
         found.append(f"base {d.base} is not an index into nsr {d.nsr}")
+    if not isinstance(d.chroma, (int, float)) or not 0 < d.chroma < math.inf:
+        found.append(f"chroma is {d.chroma!r}, expected a positive number")
     return found + _bad_planes(d)
 
 

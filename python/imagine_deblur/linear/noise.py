@@ -1,9 +1,10 @@
 """How noisy a capture is, in the unit the Wiener bank is tuned in.
 
 With the scene's power spectrum ``c / f^2`` and a noise floor ``N``, the ratio that the filter of
-`linear.wiener` wants is ``nsr = N / (4 c)``. Both are read off the capture's radial spectrum: `c`
-where the blur still passes nearly everything, `N` where it passes next to nothing, so that what is
-found there is noise, JPEG error and whatever the camera made of them, however coloured.
+`linear.wiener` wants is ``nsr = N / (4 c)``. Both are read off the capture's mean spectrum, in two
+dimensions because motion passes one direction and stops another: `c` where the blur still passes
+nearly everything, `N` where it passes next to nothing, so that what is found there is noise, JPEG
+error and whatever the camera made of them, however coloured.
 """
 
 from __future__ import annotations
@@ -24,7 +25,32 @@ _PASSED = 0.7  # MTF above which the scene is seen
 _STOPPED = 0.12  # MTF below which it is not
 _LOWEST = 2.5 / _BLOCK  # cycles/px; below, the window leaks
 _HIGHEST = 0.45
+_LEAST_BINS = 100  # of the half plane's 8,320 that must be silent
 _RANGE = (1e-5, 3.0)
+_RADIUS = np.hypot(np.fft.fftfreq(_BLOCK)[:, None], np.fft.rfftfreq(_BLOCK)[None, :])
+_LEVELS = (3e-4, 1.0)
+_STEPS_PER_DECADE = 4
+
+UNKNOWN = 3e-3
+"""Level of a capture that does not tell its noise: the average of mild blurs without noise."""
+
+
+def bank_level(nsr: float | None) -> float:
+    """Return the base ratio of an adaptive bank for a capture's noise-to-signal ratio.
+
+    Parameters
+    ----------
+    nsr : float or None
+        As `capture_nsr` gives it; None stands for `UNKNOWN`.
+
+    Returns
+    -------
+    float
+        The nearest quarter of a decade within 3e-4 to 1: finer than the ratio is known, so that
+        frames of one camera share their bank.
+    """
+    exponent = np.log10(np.clip(UNKNOWN if nsr is None else nsr, *_LEVELS))
+    return float(10.0 ** (np.rint(exponent * _STEPS_PER_DECADE) / _STEPS_PER_DECADE))
 
 
 def capture_nsr(images: Sequence[NDArray[np.generic]], psf: PSF | PsfField) -> float | None:
@@ -44,50 +70,46 @@ def capture_nsr(images: Sequence[NDArray[np.generic]], psf: PSF | PsfField) -> f
         the blur leaves no band in which the noise stands alone.
     """
     centre = psf if isinstance(psf, PSF) else psf.grid[len(psf.grid) // 2][len(psf.grid[0]) // 2]
-    power = radial_power(images)
+    power = mean_power(images)
     if power is None:
         return None
-    frequency = np.arange(len(power)) / _BLOCK
-    mtf = np.abs(centre.mtf(frequency))
-    seen = (mtf > _PASSED) & (frequency >= _LOWEST)
+    mtf = np.abs(centre.otf(_BLOCK, _BLOCK))
+    inside = (_RADIUS >= _LOWEST) & (_RADIUS < _HIGHEST)
+    seen = inside & (mtf > _PASSED)
     if not seen.any():  # a very wide blur: the lowest frequencies have to do
-        seen = (frequency >= _LOWEST) & (frequency < _LOWEST + 3 / _BLOCK)
-    stopped = frequency[mtf < _STOPPED]
-    if not stopped.size or stopped[0] >= _HIGHEST - 2 / _BLOCK:
+        seen = inside & (_RADIUS < _LOWEST + 3 / _BLOCK)
+    silent = inside & (mtf < _STOPPED)
+    if np.count_nonzero(silent) < _LEAST_BINS:
         return None
-    silent = (frequency >= stopped[0]) & (frequency < _HIGHEST)
-    signal = power[seen] * frequency[seen] ** 2 / np.maximum(mtf[seen], 0.1) ** 2
-    c = float(np.exp(np.mean(np.log(signal))))
+    signal = power[seen] * _RADIUS[seen] ** 2 / np.maximum(mtf[seen], 0.1) ** 2
+    c = float(np.exp(np.mean(np.log(signal) / _RADIUS[seen]) / np.mean(1 / _RADIUS[seen])))
     noise = float(np.exp(np.mean(np.log(power[silent]))))
     return float(np.clip(noise / (4 * c), *_RANGE))
 
 
-def radial_power(images: Sequence[NDArray[np.generic]]) -> NDArray[np.float64] | None:
-    """Return the radially averaged luma power spectrum over informative blocks, None without any.
+def mean_power(images: Sequence[NDArray[np.generic]]) -> NDArray[np.float64] | None:
+    """Return the mean luma power spectrum over informative blocks, None without any.
 
     Returns
     -------
-    (64,) float64 ndarray or None
-        At ``k / 128`` cycles/px. Each block counts by its spectrum's shape, not its contrast.
+    (128, 65) float64 ndarray or None
+        On the half plane of `numpy.fft.rfft2`. Each block counts by its spectrum's shape, not its
+        contrast.
     """
     window = np.hanning(_BLOCK + 1)[:-1]
     taper = np.outer(window, window)
-    f = np.fft.fftfreq(_BLOCK) * _BLOCK
-    ring = np.rint(np.hypot(f[:, None], f[None, :])).astype(np.intp).ravel()
-    counts = np.bincount(ring)
-    total = np.zeros(_BLOCK // 2)
+    low = (_RADIUS > 2.5 / _BLOCK) & (_RADIUS < 8.5 / _BLOCK)
+    total = np.zeros(_RADIUS.shape)
     blocks = 0
     for image in images:
         scale = 255.0 if image.dtype == np.uint8 else 1.0
-        corners = _corners(image.shape[0], image.shape[1], _MOST_BLOCKS // len(images))
-        for top, left in corners:
+        for top, left in _corners(image.shape[0], image.shape[1], _MOST_BLOCKS // len(images)):
             samples = image[top : top + _BLOCK, left : left + _BLOCK].astype(np.float64) / scale
             luma = samples @ np.array(LUMA) if samples.ndim == 3 else samples
             if luma.std() < _LEAST_STD or luma.max() > 0.99:
                 continue
-            spectrum = np.abs(np.fft.fft2((luma - luma.mean()) * taper)) ** 2
-            radial = (np.bincount(ring, spectrum.ravel()) / counts)[: _BLOCK // 2]
-            total += radial / radial[3:9].mean()
+            power = np.abs(np.fft.rfft2((luma - luma.mean()) * taper)) ** 2
+            total += power / power[low].mean()
             blocks += 1
     return total / blocks if blocks else None
 

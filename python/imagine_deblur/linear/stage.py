@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from imagine_deblur.linear.guard import Guard, Piece
 from imagine_deblur.linear.wiener import (
     Complex64Array,
     SpectrumPlan,
+    Store,
     TransferArray,
     WienerBank,
     WienerSpec,
@@ -80,7 +81,7 @@ class WienerStage:
 
     def plane_count(self, bands: int) -> int:
         """Return how many planes the bank makes for a frame of `bands` bands."""
-        return bands + len(self.spec.nsr) - 1
+        return self.spec.plane_count(bands)
 
     def margin_rows(self) -> int:
         """Return the rows of context a strip needs: how far the sharpest inverse reaches."""
@@ -139,25 +140,23 @@ class WienerStage:
                 for _ in bank.run(load, store, work, bands=len(capture)):
                     pass
 
-    def _store(
-        self, strip: Strip, piece: Piece, cell_row: int, cell_column: int
-    ) -> Callable[[int, slice, Float32Array], None]:
+    def _store(self, strip: Strip, piece: Piece, cell_row: int, cell_column: int) -> Store:
         """Return what takes a cell's rows: a plain store, or a weighted sum over the cells."""
         planes = [plane[:, piece.write] for plane in strip.linear]
         offset = strip.window[0] - strip.planes[0]
         if len(self.field.cells) == 1:
-            return lambda plane, rows, values: _store_rows(
-                planes[plane], rows.start + offset, values[:, piece.kept]
+            return lambda plane, rows, values, add: _store_rows(
+                planes[plane], rows.start + offset, values[:, piece.kept], add=add
             )
         first = cell_row == cell_column == 0
         columns = strip.linear[0].shape[1]
         column_weights = self.field.column_weights(cell_column, columns)[piece.write]
 
-        def store(plane: int, rows: slice, values: Float32Array) -> None:
+        def store(plane: int, rows: slice, values: Float32Array, add: bool) -> None:
             frame = np.arange(rows.start, rows.stop) + strip.window[0]
             weights = self.field.row_weights(cell_row, strip.frame_rows, frame)
             weighted = values[:, piece.kept] * weights[:, None] * column_weights
-            _store_rows(planes[plane], rows.start + offset, weighted, add=not first)
+            _store_rows(planes[plane], rows.start + offset, weighted, add=add or not first)
 
         return store
 

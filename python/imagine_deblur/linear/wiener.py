@@ -9,6 +9,11 @@ noise, so the linear filter of least mean square error is (Wiener 1949)::
 the gain is 1: the mean colour of a frame does not change. A *bank* applies several ratios, since
 the right one differs from place to place; the network chooses between them.
 
+Colour. A scene's colour differences hold far less power than its luma while the noise is the same,
+so they want a larger ratio: `WienerSpec.chroma` times the luma's (measured in docs/search.md). With
+luma ``y`` a colour plane is ``b = y + (b - y)``, each part filtered with its own ratio; since the
+weighted differences add up to nothing, two of them give the third.
+
 The stable inverse of a wide disk is long, so the filter runs over the whole frame (or over very
 tall strips with `inverse_support_px` rows of margin), never over tiles.
 
@@ -18,9 +23,10 @@ Real rows and their transform share storage.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -37,6 +43,7 @@ from imagine_deblur.linear.extension import (
 from imagine_deblur.psf.models import PSF
 
 Complex64Array = NDArray[np.complex64]
+Store = Callable[[int, slice, Float32Array, bool], None]
 TransferArray = NDArray[np.float32] | NDArray[np.complex64]
 
 # numpy's annotations of its transforms know double precision only; single precision in gives
@@ -45,6 +52,9 @@ _fft = cast(Any, np.fft)
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in luma (ITU-R BT.601, as in JPEG)."""
+
+CHROMA = 30.0
+"""Ratio of the colour differences in units of the luma's; see docs/search.md."""
 
 # Any norm would do, since forward and inverse cancel; numpy 2.4 transforms single precision forward
 # three times faster with this one than with its default.
@@ -65,22 +75,44 @@ class WienerSpec:
     base : int
         Index of the ratio restored in colour; the others are restored in luma only, since JPEG
         keeps little fine colour.
+    chroma : float
+        Ratio of the colour differences in units of the base ratio, positive; 1 filters all alike.
+    level : bool
+        Add a constant plane that tells the base ratio: ``0.5 + (log10(nsr) + 2) / 4``.
     """
 
     nsr: tuple[float, ...] = (1e-1, 1e-2, 1e-3)
     base: int = 1
+    chroma: float = CHROMA
+    level: bool = False
 
     def __post_init__(self) -> None:
         if not self.nsr or any(not 0 < value < np.inf for value in self.nsr):
             raise OptionsError("nsr", self.nsr, "positive finite numbers, at least one")
         if not 0 <= self.base < len(self.nsr):
             raise OptionsError("base", self.base, f"0 to {len(self.nsr) - 1}")
+        if not 0 < self.chroma < np.inf:
+            raise OptionsError("chroma", self.chroma, "a positive finite number")
+
+    def scaled(self, level: float) -> WienerSpec:
+        """Return the bank with every ratio multiplied by `level`."""
+        return replace(self, nsr=tuple(ratio * level for ratio in self.nsr))
+
+    def plane_count(self, bands: int) -> int:
+        """Return how many planes the bank makes for a frame of 3 bands, or of 1."""
+        return bands + len(self.nsr) - 1 + self.level
+
+    @property
+    def level_value(self) -> float:
+        """Value of the constant plane: 0 at a ratio of 1e-4, 0.5 at 1e-2, 1 at 1."""
+        return 0.5 + (float(np.log10(self.nsr[self.base])) + 2.0) / 4.0
 
     @property
     def plane_names(self) -> tuple[str, ...]:
         """Names of the planes in the order in which the bank makes them."""
         colour = tuple(f"wiener.{self.base}.{band}" for band in "rgb")
-        return colour + tuple(f"wiener.{k}.y" for k in range(len(self.nsr)) if k != self.base)
+        luma = tuple(f"wiener.{k}.y" for k in range(len(self.nsr)) if k != self.base)
+        return colour + luma + (("noise",) if self.level else ())
 
 
 def wiener_gain(otf: TransferArray, frequency_squared: Float32Array, nsr: float) -> TransferArray:
@@ -319,7 +351,7 @@ class WienerBank:
     def run(
         self,
         load: Callable[[int, slice, Float32Array], None],
-        store: Callable[[int, slice, Float32Array], None],
+        store: Store,
         work: tuple[Complex64Array, Complex64Array],
         *,
         bands: int = 3,
@@ -331,8 +363,9 @@ class WienerBank:
         load : callable
             ``load(band, rows, out)`` writes rows of a colour plane to `out`, float32.
         store : callable
-            ``store(plane, rows, values)`` receives rows of plane number `plane`, in the order of
-            ``spec.plane_names``; values may lie outside [0, 1].
+            ``store(plane, rows, values, add)`` receives rows of plane number `plane`, in the order
+            of ``spec.plane_names``; values may lie outside [0, 1]. With `add` they are to be added
+            to what the plane's rows received before.
         work : pair of (rows.length, columns.length // 2 + 1) complex64 ndarray
             Scratch, used up.
         bands : int
@@ -341,33 +374,66 @@ class WienerBank:
         Yields
         ------
         int
-            The number of the plane just finished; between planes the caller may stop.
+            The transforms back done so far; between them the caller may stop.
         """
         spectrum, luma = work
         base_nsr = self.spec.nsr[self.spec.base]
         others = [nsr for k, nsr in enumerate(self.spec.nsr) if k != self.spec.base]
-        for band in range(bands):
-            self.plan.forward(lambda rows, out, b=band: load(b, rows, out), spectrum)  # type: ignore[misc]
-            if others:
-                self._add_luma(spectrum, luma, band, bands)
-            self._filter(spectrum, base_nsr, spectrum)
-            self.plan.inverse(spectrum, lambda rows, v, b=band: store(b, rows, v))  # type: ignore[misc]
-            yield band
-        for plane, nsr in enumerate(others, start=bands):
-            self._filter(luma, nsr, spectrum)
-            self.plan.inverse(spectrum, lambda rows, v, p=plane: store(p, rows, v))  # type: ignore[misc]
-            yield plane
+        self.plan.forward(partial(_load_luma, load, bands), luma)
+        done = 0
 
-    def _add_luma(
-        self, spectrum: Complex64Array, luma: Complex64Array, band: int, bands: int
-    ) -> None:
-        weight = np.float32(LUMA[band] if bands == 3 else 1.0)
-        for top in range(0, spectrum.shape[0], _BLOCK):
-            block = slice(top, top + _BLOCK)
-            if band == 0:
-                np.multiply(spectrum[block], weight, out=luma[block])
-            else:
-                luma[block] += weight * spectrum[block]
+        def back(
+            source: Complex64Array, nsr: float, targets: Mapping[int, float], *, add: bool = False
+        ) -> int:
+            self._filter(source, nsr, spectrum)
+
+            def give(rows: slice, values: Float32Array) -> None:
+                for plane, weight in targets.items():
+                    store(plane, rows, values if weight == 1 else values * np.float32(weight), add)
+
+            self.plan.inverse(spectrum, give)
+            return done + 1
+
+        for plane, nsr in enumerate(others, start=bands):
+            done = back(luma, nsr, {plane: 1.0})
+            yield done
+        done = back(luma, base_nsr, dict.fromkeys(range(bands), 1.0))
+        yield done
+        if bands == 3:
+            for band in (0, 2):
+                self.plan.forward(partial(_load_difference, load, band), spectrum)
+                targets = {band: 1.0, 1: -LUMA[band] / LUMA[1]}
+                done = back(spectrum, self.spec.chroma * base_nsr, targets, add=True)
+                yield done
+        if self.spec.level:
+            constant = np.full((1, self.plan.columns.samples), self.spec.level_value, np.float32)
+            for row in range(self.plan.rows.samples):
+                store(self.spec.plane_count(bands) - 1, slice(row, row + 1), constant, False)
+
+
+def _load_luma(
+    load: Callable[[int, slice, Float32Array], None], bands: int, rows: slice, out: Float32Array
+) -> None:
+    """Write rows of the luma; of a grey frame, its only plane."""
+    if bands == 1:
+        load(0, rows, out)
+        return
+    band = np.empty(out.shape, np.float32)
+    out[...] = 0
+    for k, weight in enumerate(LUMA):
+        load(k, rows, band)
+        band *= np.float32(weight)
+        out += band
+
+
+def _load_difference(
+    load: Callable[[int, slice, Float32Array], None], band: int, rows: slice, out: Float32Array
+) -> None:
+    """Write rows of a colour plane less the luma."""
+    luma = np.empty(out.shape, np.float32)
+    _load_luma(load, 3, rows, luma)
+    load(band, rows, out)
+    out -= luma
 
 
 def wiener_planes(
@@ -400,13 +466,16 @@ def wiener_planes(
     plan = SpectrumPlan(
         image.shape[0], image.shape[1], default_gap(psf, min(spec.nsr)), executor=executor
     )
-    planes = np.empty((bands + len(spec.nsr) - 1, *image.shape[:2]), np.float32)
+    planes = np.empty((spec.plane_count(bands), *image.shape[:2]), np.float32)
 
     def load(band: int, rows: slice, out: Float32Array) -> None:
         out[...] = colour[rows, :, band]
 
-    def store(plane: int, rows: slice, values: Float32Array) -> None:
-        planes[plane, rows] = values
+    def store(plane: int, rows: slice, values: Float32Array, add: bool) -> None:
+        if add:
+            planes[plane, rows] += values
+        else:
+            planes[plane, rows] = values
 
     work = (
         np.empty(plan.spectrum_shape, np.complex64),
@@ -418,7 +487,7 @@ def wiener_planes(
 
 
 def wiener(image: Float32Array, psf: PSF, nsr: float) -> Float32Array:
-    """Restore an image with one ratio.
+    """Restore an image with one ratio for luma and colour differences alike.
 
     Parameters
     ----------
@@ -433,5 +502,5 @@ def wiener(image: Float32Array, psf: PSF, nsr: float) -> Float32Array:
     float32 ndarray
         The shape of `image`; values may lie outside [0, 1].
     """
-    planes = wiener_planes(image, psf, WienerSpec((nsr,), 0))
+    planes = wiener_planes(image, psf, WienerSpec((nsr,), 0, chroma=1.0))
     return np.moveaxis(planes, 0, -1).copy() if image.ndim == 3 else planes[0]

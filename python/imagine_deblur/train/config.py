@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from imagine_deblur.errors import OptionsError
-from imagine_deblur.linear.wiener import WienerSpec
+from imagine_deblur.linear.wiener import CHROMA, WienerSpec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,12 +31,19 @@ class NetworkConfig:
 class PlanesConfig:
     """The Wiener bank in front of the network.
 
-    The noise-to-signal ratios of `imagine_deblur.linear.wiener.WienerSpec`; `base` indexes the one
-    that is given in colour and that the residual is added to.
+    `nsr` are multiples of the noise-to-signal ratio found in each capture, see
+    `imagine_deblur.linear.noise.bank_level`; `base` indexes the one that is given in colour and
+    that the residual is added to; `chroma` is as in `imagine_deblur.linear.wiener.WienerSpec`.
     """
 
-    nsr: tuple[float, ...] = (1e-1, 5e-3, 1e-4)
+    nsr: tuple[float, ...] = (8.0, 1.0, 0.125)
     base: int = 1
+    chroma: float = CHROMA
+
+    @property
+    def spec(self) -> WienerSpec:
+        """The bank for a ratio of 1, with the plane that tells the ratio."""
+        return WienerSpec(self.nsr, self.base, self.chroma, level=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +84,7 @@ class OptimConfig:
     ema: float = 0.999
     spectral_weight: float = 0.05
     logarithmic: bool = True
+    squared: bool = False
     margin: int = 8
     precision: str = "bf16"
 
@@ -108,7 +116,7 @@ class TrainConfig:
     run: RunConfig = RunConfig()
 
     def __post_init__(self) -> None:
-        WienerSpec(self.planes.nsr, self.planes.base)  # refuses what it cannot use
+        self.planes.spec  # noqa: B018 - refuses what it cannot use
         if self.optim.precision not in ("f32", "bf16"):
             raise OptionsError("optim.precision", self.optim.precision, "'f32' or 'bf16'")
         if self.data.crop % self.network.unshuffle:
@@ -122,8 +130,8 @@ class TrainConfig:
 
     @property
     def input_planes(self) -> int:
-        """Planes of the network's input: capture, base Wiener, luma of the others."""
-        return 6 + len(self.planes.nsr) - 1
+        """Planes of the network's input: capture, base Wiener, luma of the others, noise."""
+        return 3 + self.planes.spec.plane_count(3)
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as nested plain values; `from_dict` reads it back."""

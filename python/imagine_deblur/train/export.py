@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 import imagine_deblur
 from imagine_deblur.engines.descriptor import ModelDescriptor
 from imagine_deblur.errors import EngineError, OptionsError
-from imagine_deblur.linear.wiener import WienerSpec
 from imagine_deblur.train.loop import load_network
 from imagine_deblur.train.network import Conv3x3, Network
 from imagine_deblur.train.onnx_graph import Convolution, Layers, build_model
@@ -65,13 +64,14 @@ def _figures(run: Path) -> dict[str, dict[str, float]]:
 def describe(checkpoint: str | os.PathLike[str]) -> tuple[Network, ModelDescriptor]:
     """The averaged network of a checkpoint and the descriptor that goes into its ONNX file."""
     network, config, state = load_network(checkpoint)
-    spec = WienerSpec(config.planes.nsr, config.planes.base)
+    spec = config.planes.spec
     descriptor = ModelDescriptor(
         name=config.name,
         version=imagine_deblur.__version__,
         inputs=plane_names(spec),
         nsr=spec.nsr,
         base=spec.base,
+        chroma=spec.chroma,
         halo=network.spec.halo,
         multiple_of=network.spec.unshuffle,
         local=True,

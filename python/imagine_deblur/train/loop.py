@@ -20,7 +20,6 @@ import numpy as np
 import torch
 
 from imagine_deblur.errors import OptionsError
-from imagine_deblur.linear.wiener import WienerSpec
 from imagine_deblur.train.config import TrainConfig, from_dict
 from imagine_deblur.train.losses import restoration_loss
 from imagine_deblur.train.network import RGB, Network, NetworkSpec, grow
@@ -108,6 +107,7 @@ class Trainer:
             margin=optim.margin,
             spectral_weight=optim.spectral_weight,
             logarithmic=optim.logarithmic,
+            squared=optim.squared,
         )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -308,7 +308,7 @@ def train(
 
     def validate() -> None:
         if not cases:
-            spec = WienerSpec(config.planes.nsr, config.planes.base)
+            spec = config.planes.spec
             for name in config.run.protocols:
                 cases[name] = make_cases(
                     name, data / "val", spec, aerial_every=config.run.validate_aerial_every

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import torch
 
+#: Added to the mean squared error before its logarithm: samples restored beyond 45 dB hardly count.
+SQUARED_FLOOR = 3e-5
+
 
 def charbonnier(restored: torch.Tensor, sharp: torch.Tensor, epsilon: float = 1e-3) -> torch.Tensor:
     """Mean of sqrt(d^2 + epsilon^2) per sample: a smooth L1 (Charbonnier et al. 1994); (N,)."""
@@ -29,8 +32,12 @@ def restoration_loss(
     margin: int,
     spectral_weight: float,
     logarithmic: bool = False,
+    squared: bool = False,
 ) -> torch.Tensor:
     """Charbonnier plus `spectral_weight` times the spectral loss, without the outer `margin` px.
+
+    With `squared` it is the mean squared error instead, plus `SQUARED_FLOOR`; its logarithm *is*
+    PSNR, and its minimum the posterior's mean where Charbonnier's is nearer the median.
 
     The margin keeps what the zero padding of the convolutions touches most out of the loss.
     `logarithmic` averages the logarithm of the samples' losses instead of the losses: like PSNR, it
@@ -39,7 +46,10 @@ def restoration_loss(
     if margin:
         inner = (..., slice(margin, -margin), slice(margin, -margin))
         restored, sharp = restored[inner], sharp[inner]
-    loss = charbonnier(restored, sharp)
-    if spectral_weight:
+    if squared:
+        loss = (restored - sharp).square().mean(dim=(1, 2, 3)) + SQUARED_FLOOR
+    else:
+        loss = charbonnier(restored, sharp)
+    if spectral_weight and not squared:
         loss = loss + spectral_weight * spectral(restored, sharp)
     return torch.log(loss).mean() if logarithmic else loss.mean()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from imagine_deblur.degradation import degrade
+from imagine_deblur.linear.noise import bank_level, capture_nsr
 from imagine_deblur.linear.wiener import WienerSpec, wiener_planes
 from imagine_deblur.psf import PSF
 from imagine_deblur.train.config import DataConfig
@@ -30,12 +30,15 @@ def input_planes(capture: NDArray[np.uint8], psf: PSF, spec: WienerSpec) -> Floa
     psf : PSF
         The PSF believed to have blurred it.
     spec : WienerSpec
+        Its ratios are multiples of the capture's own where it has a ``noise`` plane.
 
     Returns
     -------
     (P, R, C) float32 ndarray
         `plane_names` in order, each image value minus 0.5.
     """
+    if spec.level:
+        spec = spec.scaled(bank_level(capture_nsr([capture], psf)))
     image = capture.astype(np.float32) / np.float32(255)
     planes = np.concatenate([np.moveaxis(image, -1, 0), wiener_planes(image, psf, spec)])
     planes -= np.float32(0.5)
@@ -74,9 +77,7 @@ def make_group(
         radius_error=data.psf_radius_error,
         sigma_error=data.psf_sigma_error,
     )
-    capture = degrade(
-        sharp, chosen.psf, noise=chosen.noise, jpeg_quality=chosen.jpeg_quality, rng=rng
-    )
+    capture = chosen.capture(sharp, rng)
     planes = input_planes(capture, chosen.believed, spec)
     truth = np.moveaxis(sharp, -1, 0) - np.float32(0.5)
     stack = np.concatenate([planes, truth]).astype(np.float16)

@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imagine_deblur.linear.wiener import WienerSpec
 from imagine_deblur.train.config import TrainConfig
 from imagine_deblur.train.planes import make_group, plane_names
 from imagine_deblur.train.recipe import RECIPE_VERSION
@@ -39,7 +38,7 @@ class _Ring:
     def __init__(self, folder: Path, config: TrainConfig, fingerprint: str) -> None:
         data = config.data
         self.slots = data.pool_groups + data.ahead
-        spec = WienerSpec(config.planes.nsr, config.planes.base)
+        spec = config.planes.spec
         shape = (self.slots, data.grid**2, len(plane_names(spec)) + 3, data.crop, data.crop)
         folder.mkdir(parents=True, exist_ok=True)
         note = folder / "pool.json"
@@ -68,7 +67,7 @@ class _Producer:
 
     def __init__(self, folder: Path, config: TrainConfig, fingerprint: str, train_dir: str) -> None:
         self.config = config
-        self.spec = WienerSpec(config.planes.nsr, config.planes.base)
+        self.spec = config.planes.spec
         self.ring = _Ring(folder, config, fingerprint)
         self.scenes = Scenes(train_dir, region=config.data.region, smallest=config.data.crop)
 

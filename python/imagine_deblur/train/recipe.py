@@ -11,13 +11,14 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
+from imagine_deblur.degradation import add_noise, blur, expose
 from imagine_deblur.psf import PSF, Disk, Gaussian, Motion, Sampled
 from imagine_deblur.psf.models import Component
 
 Float32Array = NDArray[np.float32]
 
 #: Raised whenever a draw changes: crops made by an older recipe are not reused.
-RECIPE_VERSION = 2
+RECIPE_VERSION = 3
 
 #: The operating point of IMAGIN-e (protocols `imagine` and `imagine90`): radius in px, contrast.
 OPERATING_RADIUS_PX, OPERATING_CONTRAST = 6.8, 0.7
@@ -25,8 +26,14 @@ OPERATING_RADIUS_PX, OPERATING_CONTRAST = 6.8, 0.7
 #: Largest radius, sigma and motion drawn, px: the network's declared PSF range.
 RADIUS_MAX_PX, SIGMA_MAX_PX, MOTION_MAX_PX = 8.5, 4.0, 15.0
 
-#: Largest noise scale s drawn, full scale 1.
-NOISE_MAX = 0.012
+#: Largest noise scale s drawn, full scale 1; a camera's own processing reaches the second.
+NOISE_MAX, CAMERA_NOISE_MAX = 0.012, 0.03
+
+#: Share of the draws away from the operating point whose noise a camera has processed.
+CAMERA_SHARE = 0.12
+
+#: Width of a camera's processing in px: demosaicing and noise reduction colour its noise so.
+_CAMERA_SIGMA = (0.3, 0.9)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,12 +50,26 @@ class Draw:
         Shot and read noise scale s of PROTOCOLS, 0 to 0.012.
     jpeg_quality : int or None
         70 to 98, None for none.
+    camera_sigma : float
+        Gaussian width in px of what the camera did to its own noise before the encoder: 0 leaves
+        it white; otherwise the noise is filtered and its amplitude kept.
     """
 
     psf: PSF
     believed: PSF
     noise: float
     jpeg_quality: int | None
+    camera_sigma: float = 0.0
+
+    def capture(self, sharp: Float32Array, rng: np.random.Generator) -> NDArray[np.uint8]:
+        """Degrade a scene: (R, C, 3) float32 in [0, 1] to uint8."""
+        blurred = blur(sharp, self.psf)
+        if self.camera_sigma > 0:
+            noisy = add_noise(blurred, self.noise, rng)
+            grain = blur(noisy - blurred, PSF((Gaussian(self.camera_sigma),)))
+            grain *= np.float32(np.std(noisy - blurred) / max(1e-9, float(np.std(grain))))
+            return expose(blurred + grain, jpeg_quality=self.jpeg_quality, rng=rng)
+        return expose(blurred, noise=self.noise, jpeg_quality=self.jpeg_quality, rng=rng)
 
 
 def _truncated_gaussian(sigma: float) -> PSF:
@@ -125,6 +146,10 @@ def draw(
         return Draw(psf, believed, 0.0, None)
     if operating and kind < 0.75:
         return Draw(psf, believed, 0.006, int(rng.integers(85, 96)))
+    if not operating and rng.random() < CAMERA_SHARE:
+        noise = float(np.exp(rng.uniform(np.log(0.003), np.log(CAMERA_NOISE_MAX))))
+        sigma = float(rng.uniform(*_CAMERA_SIGMA))
+        return Draw(psf, believed, noise, int(rng.integers(70, 97)), sigma)
     # Noise-free and nearly so, as `gauss`, `gauss+` and `defocus` are: mostly with sampled kernels.
     sampled = any(isinstance(component, Sampled) for component in psf.components)
     if rng.random() < (0.65 if sampled else 0.2):
