@@ -11,11 +11,14 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 onnx = pytest.importorskip("onnx", reason="export needs the extra [train]")
 
+from imagine_deblur.cli.main import main  # noqa: E402
 from imagine_deblur.engines.descriptor import describe  # noqa: E402
 from imagine_deblur.errors import EngineError, OptionsError  # noqa: E402
-from imagine_deblur.train import export as export_checkpoint  # noqa: E402
-from imagine_deblur.train import loop, onnx_graph  # noqa: E402
-from imagine_deblur.train.__main__ import main  # noqa: E402
+from imagine_deblur.train import (  # noqa: E402
+    export_onnx,
+    loop,
+    onnx_graph,
+)
 from imagine_deblur.train.config import TrainConfig  # noqa: E402
 from imagine_deblur.train.export import _RUNTIMES, compare, layers_of  # noqa: E402
 from imagine_deblur.train.network import Network, NetworkSpec  # noqa: E402
@@ -80,7 +83,7 @@ def test_checkpoint_to_file_with_descriptor(
     checkpoint = loop.train(
         tiny_config, scenes_dir, tmp_path / "run", until=2, background=False, progress=False
     )
-    written = export_checkpoint(checkpoint, tmp_path / "out" / "tiny.onnx")
+    written = export_onnx(checkpoint, tmp_path / "out" / "tiny.onnx")
     held = describe(tmp_path / "out" / "tiny.onnx")
     assert written["difference"]["onnxruntime"] < 1e-4
     assert held.name == "tiny"
@@ -120,7 +123,7 @@ def test_odd_tile_is_refused(tiny_config: TrainConfig, scenes_dir: Path, tmp_pat
         tiny_config, scenes_dir, tmp_path / "run", until=1, background=False, progress=False
     )
     with pytest.raises(OptionsError, match="tile"):
-        export_checkpoint(checkpoint, tmp_path / "x.onnx", tile=33)
+        export_onnx(checkpoint, tmp_path / "x.onnx", tile=33)
 
 
 def test_tiny_network_needs_no_training(tmp_path: Path) -> None:
@@ -146,5 +149,11 @@ def test_command_line(
     )
     assert main(["export", str(checkpoint), str(tmp_path / "x.onnx"), "--tile", "64"]) == 0
     assert json.loads(capsys.readouterr().out)["halo"] == 8
-    assert main(["export", str(tmp_path / "missing.pt"), str(tmp_path / "y.onnx")]) == 2
+    assert main(["export", str(tmp_path / "missing.pt"), str(tmp_path / "y.onnx")]) == 8
     assert "missing.pt" in capsys.readouterr().err
+    wrong = ["export", str(checkpoint), str(tmp_path / "y.onnx"), "--scale", "4"]
+    assert main(wrong) == 2
+    assert "scale" in capsys.readouterr().err
+    arguments = ["train", "fast", str(scenes_dir), str(tmp_path / "z"), "--workers", "2"]
+    assert main(arguments) == 2
+    assert "workers" in capsys.readouterr().err

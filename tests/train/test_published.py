@@ -12,11 +12,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 Image = pytest.importorskip("PIL.Image", reason="training needs the extra [train]")
 
+from imagine_deblur.cli.main import main  # noqa: E402
 from imagine_deblur.engines import IdentityEngine, ScaledEngine, describe  # noqa: E402
 from imagine_deblur.engines.scaled import area_reduce, bicubic_enlarge  # noqa: E402
 from imagine_deblur.errors import InputImageError, OptionsError  # noqa: E402
 from imagine_deblur.train.published import counts, mgstnet, mimo_unet  # noqa: E402
-from imagine_deblur.train.published.__main__ import main  # noqa: E402
 from imagine_deblur.train.published.autoencoder import Autoencoder  # noqa: E402
 from imagine_deblur.train.published.config import (  # noqa: E402
     PhaseConfig,
@@ -24,7 +24,6 @@ from imagine_deblur.train.published.config import (  # noqa: E402
     from_dict,
     load_config,
     override,
-    shipped,
 )
 from imagine_deblur.train.published.data import Pairs, batches  # noqa: E402
 from imagine_deblur.train.published.discriminator import (  # noqa: E402
@@ -55,6 +54,7 @@ from imagine_deblur.train.published.trainer import (  # noqa: E402
     read_checkpoint,
 )
 from imagine_deblur.train.published.validation import estimate_kernel  # noqa: E402
+from imagine_deblur.train.typed import shipped  # noqa: E402
 from synthetic import made_up_scene  # noqa: E402
 
 CLASSES = ("field", "water")
@@ -208,6 +208,7 @@ def test_quarter_turns_are_numpys_rotations() -> None:
 def test_rotation_average_commutes_with_rotation_and_keeps_the_weights() -> None:
     torch.manual_seed(0)
     network = mimo_unet.MimoUnet(4, 1)
+    torch.nn.init.normal_(network.out1.weight, std=0.1)  # an untrained one commutes anyway
     average = mimo_unet.RotationAverage(network)
     assert counts.parameters(average) == counts.parameters(network)
     image = torch.rand(1, 3, 16, 24)
@@ -464,11 +465,19 @@ def test_reduction_by_4(reduced: str, scenes_dir: Path) -> None:
 
 
 def test_shipped_configurations() -> None:
-    names = {
+    names = {name for name in shipped() if name not in ("best", "fast")}
+    full = {
         "autoencoder", "imagine", "imagine-reduced", "mgstnet", "mgstnet-1", "mimo-unet",
         "mimo-unet-plus", "vgg16",
     }  # fmt: skip
-    assert set(shipped()) == names
+    short = {
+        "autoencoder-short", "imagine-short", "mgstnet-1-short", "mimo-unet-plus-short",
+        "mimo-unet-short", "vgg16-short",
+    }  # fmt: skip
+    assert names == full | short
+    assert load_config("mimo-unet-short").network == load_config("mimo-unet").network
+    assert load_config("mgstnet-1-short").network == load_config("mgstnet-1").network
+    assert load_config("autoencoder-short").network == load_config("autoencoder").network
     for name in names:
         config = load_config(name)
         assert config.name == name
@@ -646,9 +655,64 @@ def test_initialise_starts_from_weights(labelled_dir: Path, tmp_path: Path) -> N
     later = tiny("mimo-unet", {"degradation": "gauss", "learning_rate": 1e-9})
     second = train(later, labelled_dir, tmp_path / "b", until=1, initialise=first, progress=False)
     state = read_checkpoint(second)
-    assert state["history"] == [{"name": "tiny-mimo-unet", "steps": 2}]
+    (before,) = state["history"]
+    assert (before["name"], before["steps"], before["crops"]) == ("tiny-mimo-unet", 2, 4)
+    assert before["processor_seconds"] <= before["seconds"] + 1
     for name, tensor in trainer.network.state_dict().items():
         torch.testing.assert_close(state["network"][name], tensor, rtol=0, atol=1e-7)
+
+
+def test_a_grown_network_computes_the_same(labelled_dir: Path, tmp_path: Path) -> None:
+    first = train(tiny("mimo-unet"), labelled_dir, tmp_path / "a", progress=False)
+    deeper = tiny("mimo-unet", network={"width": 8, "blocks": 3})
+    small, large = load_network(first)[0], Trainer(deeper)
+    large.start_from(read_checkpoint(first)["network"])
+    captured, sharp = pair()
+    with torch.inference_mode():
+        torch.testing.assert_close(small(captured), large.network.eval()(captured))
+    before = [block.second.weight.clone() for block in large.network.encode1]
+    for _ in range(2):
+        large.train_step(captured, sharp)
+    after = [block.second.weight for block in large.network.encode1]
+    assert all(bool((a != b).any()) for a, b in zip(after, before, strict=True))
+    for wrong in ({"width": 4, "blocks": 3}, {"width": 8, "blocks": 0}):
+        with pytest.raises(OptionsError, match="initialise"):
+            train(
+                tiny("mimo-unet", network=wrong), labelled_dir, tmp_path / "b", initialise=first,
+                progress=False,
+            )  # fmt: skip
+
+
+def test_an_untrained_network_changes_nothing() -> None:
+    captured, _ = pair()
+    torch.manual_seed(0)
+    for restored, wanted in zip(
+        mimo_unet.MimoUnet(8, 1)(captured), mimo_unet.pyramid(captured), strict=True
+    ):
+        torch.testing.assert_close(restored, wanted)
+
+
+def test_fresh_features_have_mean_0_and_variance_1() -> None:
+    torch.manual_seed(0)
+    network = mimo_unet.MimoUnet(8, 2)
+    captured, _ = pair(4)
+    captured = 0.4 + 0.2 * (captured - 0.5)  # a blurred scene of low contrast
+    found: dict[str, torch.Tensor] = {}
+
+    def spreads() -> dict[str, float]:
+        for name, part in (("head", network.head[0]), ("join1", network.join1[0])):
+            part.register_forward_hook(lambda m, i, o, name=name: found.update({name: o.clone()}))
+        with torch.inference_mode():
+            network(captured)
+        return {name: float(o.std(dim=(0, 2, 3)).min()) for name, o in found.items()}
+
+    before = spreads()
+    mimo_unet.scale_to_data(network, captured)
+    after = spreads()
+    assert max(before.values()) < 0.05
+    assert min(after.values()) == pytest.approx(1.0, abs=0.02)
+    assert float(found["join1"].mean(dim=(0, 2, 3)).abs().max()) < 0.02
+    torch.testing.assert_close(network(captured)[0], captured)
 
 
 def test_validation_table(scenes_dir: Path, tmp_path: Path) -> None:
@@ -900,12 +964,14 @@ def test_command_line(scenes_dir: Path, tmp_path: Path, capsys: pytest.CaptureFi
         "phases.0.batch=1", "run.threads=1", "run.evaluate_every=0",
     ]  # fmt: skip
     arguments = [x for value in small for x in ("--set", value)]
-    run = ["run", "mimo-unet", str(scenes_dir), str(tmp_path), "--until", "1", "--device", "cpu"]
+    run = ["train", "mimo-unet", str(scenes_dir), str(tmp_path), "--until", "1", "--device", "cpu"]
     assert main([*run, *arguments]) == 0
     checkpoint = tmp_path / "checkpoint.pt"
     assert str(checkpoint) in capsys.readouterr().out
     assert main(["export", str(checkpoint), str(tmp_path / "m.onnx"), "--scale", "2"]) == 0
     assert json.loads(capsys.readouterr().out)["scales"] == [2]
-    assert main(["export", str(tmp_path / "none.pt"), str(tmp_path / "m.onnx")]) == 2
+    assert main(["export", str(checkpoint), str(tmp_path / "m.onnx"), "--tile", "64"]) == 2
+    assert main(["train", "mimo", str(scenes_dir), str(tmp_path)]) == 2
     assert main([*run, "--set", "network.depth=1"]) == 2
-    assert "error: " in capsys.readouterr().err
+    errors = capsys.readouterr().err
+    assert all(word in errors for word in ("tile", "mimo-unet", "network.depth"))

@@ -6,8 +6,6 @@ import argparse
 import json
 from typing import Any
 
-from imagine_deblur.errors import EngineError
-
 
 def add_parser(commands: Any) -> None:
     """Add the commands to the parser."""
@@ -16,30 +14,36 @@ def add_parser(commands: Any) -> None:
     train.add_argument("data", help="folder with train/ and val/")
     train.add_argument("out", help="run folder; an existing run is resumed")
     train.add_argument("--device", help="cpu or cuda")
-    train.add_argument("--initialise", metavar="CHECKPOINT", help="grow from a smaller network")
+    train.add_argument(
+        "--initialise", metavar="CHECKPOINT", help="start from this network, or grow it"
+    )
     train.add_argument("--until", type=int, metavar="STEP", help="stop there, keep the schedule")
     train.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    published = train.add_argument_group("published systems")
+    published.add_argument(
+        "--perceptual", metavar="CHECKPOINT", help="use this VGG16 instead of training one"
+    )
+    published.add_argument("--workers", type=int, help="processes that make batches ahead")
     train.set_defaults(run=run_train)
 
     export = commands.add_parser("export", help="write a checkpoint as ONNX")
     export.add_argument("checkpoint")
     export.add_argument("path")
     export.add_argument("--tile", type=int, help="fixed tile side, px; any size by default")
+    published = export.add_argument_group("published systems")
+    published.add_argument(
+        "--scale", type=int, help="reduce captures by this factor: 4 as in IMAGIN-e"
+    )
+    published.add_argument(
+        "--rotations",
+        action=argparse.BooleanOptionalAction,
+        help="average over four rotations (MIMO-UNet++)",
+    )
     export.set_defaults(run=run_export)
-
-
-def _need_torch() -> None:
-    try:
-        import torch  # noqa: F401, TID251
-    except ImportError as error:
-        raise EngineError(
-            "training needs PyTorch: pip install imagine-deblur[train]", engine="torch"
-        ) from error
 
 
 def run_train(parsed: argparse.Namespace) -> int:
     """Train or resume; print the checkpoint's path."""
-    _need_torch()
     from imagine_deblur.train import train
 
     print(
@@ -51,6 +55,8 @@ def run_train(parsed: argparse.Namespace) -> int:
             device=parsed.device,
             initialise=parsed.initialise,
             until=parsed.until,
+            perceptual=parsed.perceptual,
+            workers=parsed.workers,
         )
     )
     return 0
@@ -58,8 +64,14 @@ def run_train(parsed: argparse.Namespace) -> int:
 
 def run_export(parsed: argparse.Namespace) -> int:
     """Export; print the descriptor and the comparison between runtimes."""
-    _need_torch()
-    from imagine_deblur.train import export
+    from imagine_deblur.train import export_onnx
 
-    print(json.dumps(export(parsed.checkpoint, parsed.path, tile=parsed.tile), indent=2))
+    descriptor = export_onnx(
+        parsed.checkpoint,
+        parsed.path,
+        tile=parsed.tile,
+        scale=parsed.scale,
+        rotations=parsed.rotations,
+    )
+    print(json.dumps(descriptor, indent=2))
     return 0

@@ -1,8 +1,9 @@
-"""Training of the restoration network (extra ``[train]``); needs PyTorch, the rest of the package
-does not.
+"""Training of networks (extra ``[train]``); needs PyTorch, the rest of the package does not.
 
-`train` runs or resumes a training, `export` turns its checkpoint into an ONNX file. Importing this
-package imports no torch; its modules do.
+`train` runs or resumes a training, of our own network or of a published system
+(`imagine_deblur.train.published`): a configuration with a ``system`` is one of those. `export_onnx`
+turns either's checkpoint into an ONNX file. Importing this package imports no torch; its modules
+do.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-__all__ = ["export", "train"]
+from imagine_deblur.errors import EngineError, OptionsError
+
+__all__ = ["export_onnx", "train"]
 
 
 def train(
@@ -27,33 +30,105 @@ def train(
     Parameters
     ----------
     config : str or path
-        TOML file, or ``"fast"`` or ``"best"``.
+        TOML file, or a name such as ``"fast"``, ``"best"`` or ``"mimo-unet"``.
     data_dir : path
         Folder with ``train`` (sharp images, any depth) and ``val``.
     out_dir : path
         Run folder; an existing run is resumed at its exact step.
     set_values : tuple of str
-        Overrides such as ``"optim.steps=30000"``.
+        Overrides such as ``"optim.steps=30000"`` or ``"phases.0.steps=30000"``.
     **options
-        `device`, `initialise`, `until`, `background`, `progress` of
-        `imagine_deblur.train.loop.train`.
+        `device`, `initialise`, `until`, `progress`; for our networks `background` too
+        (`imagine_deblur.train.loop.train`), for published systems `perceptual` and `workers`
+        (`imagine_deblur.train.published.train.train`). None means the default.
 
     Returns
     -------
     Path
         The checkpoint.
+
+    Raises
+    ------
+    EngineError
+        If PyTorch is not installed.
+    OptionsError
+        For an option that this kind of network does not have, or a wrong configuration.
     """
-    from imagine_deblur.train.config import load_config, override
+    _need_torch()
+    from imagine_deblur.train.typed import read
+
+    values = read(config)
+    if "system" in values:
+        from imagine_deblur.train.published import config as published_config
+        from imagine_deblur.train.published.train import train as run_published
+
+        published = published_config.override(published_config.from_dict(values), set_values)
+        given = _known(options, "device initialise until progress perceptual workers")
+        return run_published(published, data_dir, out_dir, **given)
+    from imagine_deblur.train import config as own_config
     from imagine_deblur.train.loop import train as run
 
-    return run(override(load_config(config), set_values), data_dir, out_dir, **options)
+    own = own_config.override(own_config.from_dict(values), set_values)
+    given = _known(options, "device initialise until progress background")
+    return run(own, data_dir, out_dir, **given)
 
 
-def export(
+def export_onnx(
     checkpoint: str | os.PathLike[str], path: str | os.PathLike[str], **options: Any
 ) -> dict[str, Any]:
-    """Write a checkpoint's averaged network as ONNX; see `imagine_deblur.train.export.export`."""
+    """Write a checkpoint's network as ONNX.
+
+    Parameters
+    ----------
+    checkpoint : path
+        Of our network, whose averaged weights are taken, or of a published system.
+    path : path
+        The ONNX file, replaced atomically.
+    **options
+        `tile` for our networks (`imagine_deblur.train.export.export`), `scale` and `rotations` for
+        published systems (`imagine_deblur.train.published.export.export`). None means the default.
+
+    Returns
+    -------
+    dict
+        The descriptor's values, with ``difference`` per runtime added.
+
+    Raises
+    ------
+    EngineError
+        If PyTorch is not installed, or a runtime disagrees with it.
+    OptionsError
+        For a file that is no checkpoint, or an option that this kind of network does not have.
+    """
+    _need_torch()
+    import torch
+
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    from imagine_deblur.train.published.trainer import FORMAT
+
+    if isinstance(state, dict) and state.get("format") == FORMAT:
+        from imagine_deblur.train.published.export import export as run_published
+
+        return run_published(checkpoint, path, **_known(options, "scale rotations"))
     from imagine_deblur.train.export import export as run
 
-    descriptor: dict[str, Any] = run(checkpoint, path, **options)
+    descriptor: dict[str, Any] = run(checkpoint, path, **_known(options, "tile"))
     return descriptor
+
+
+def _need_torch() -> None:
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise EngineError(
+            "training needs PyTorch: pip install imagine-deblur[train]", engine="torch"
+        ) from error
+
+
+def _known(options: dict[str, Any], names: str) -> dict[str, Any]:
+    """The options that were given; OptionsError for one that is not among the names."""
+    given = {name: value for name, value in options.items() if value is not None}
+    for name, value in given.items():
+        if name not in names.split():
+            raise OptionsError(name, value, f"none for this network, which knows {names}")
+    return given

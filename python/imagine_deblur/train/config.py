@@ -1,20 +1,15 @@
-"""The training configuration: frozen dataclasses read from one TOML file.
-
-Unknown keys and wrong types are errors, so that a misspelt option cannot silently do nothing.
-"""
+"""The training configuration: frozen dataclasses read from one TOML file."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-import tomllib
-import typing
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from imagine_deblur.errors import OptionsError
 from imagine_deblur.linear.wiener import CHROMA, WienerSpec
+from imagine_deblur.train.typed import assigned, build, read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,34 +133,6 @@ class TrainConfig:
         return dataclasses.asdict(self)
 
 
-def _build(kind: type[Any], values: Mapping[str, Any], where: str) -> Any:
-    hints = typing.get_type_hints(kind)
-    arguments: dict[str, Any] = {}
-    for key, value in values.items():
-        name = f"{where}{key}"
-        if key not in hints:
-            raise OptionsError(name, value, "one of " + ", ".join(sorted(hints)))
-        arguments[key] = _convert(hints[key], value, name)
-    return kind(**arguments)
-
-
-def _convert(hint: Any, value: Any, name: str) -> Any:
-    if dataclasses.is_dataclass(hint):
-        if not isinstance(value, Mapping):
-            raise OptionsError(name, value, "a table")
-        return _build(typing.cast("type[Any]", hint), value, name + ".")
-    if typing.get_origin(hint) is tuple:
-        if isinstance(value, str) or not isinstance(value, Sequence):
-            raise OptionsError(name, value, "a list")
-        item = typing.get_args(hint)[0]
-        return tuple(_convert(item, entry, name) for entry in value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise OptionsError(name, value, f"a value of type {hint.__name__}")
-    return value
-
-
 def from_dict(values: Mapping[str, Any]) -> TrainConfig:
     """A configuration from nested plain values.
 
@@ -174,31 +141,14 @@ def from_dict(values: Mapping[str, Any]) -> TrainConfig:
     OptionsError
         For an unknown key, a value of the wrong type or outside its range.
     """
-    return typing.cast("TrainConfig", _build(TrainConfig, values, ""))
+    return build(TrainConfig, values)
 
 
 def load_config(config: str | os.PathLike[str]) -> TrainConfig:
     """Read a TOML file, or the shipped configuration of that name (``"fast"``, ``"best"``)."""
-    path = Path(config)
-    shipped = Path(__file__).with_name("configs") / f"{config}.toml"
-    if not path.is_file() and shipped.exists():
-        path = shipped
-    with path.open("rb") as stream:
-        return from_dict(tomllib.load(stream))
+    return from_dict(read(config))
 
 
 def override(config: TrainConfig, assignments: Sequence[str]) -> TrainConfig:
     """`config` with ``"section.key=value"`` assignments applied, the value in TOML notation."""
-    values = config.to_dict()
-    for assignment in assignments:
-        key, separator, text = assignment.partition("=")
-        if not separator:
-            raise OptionsError("set", assignment, "section.key=value")
-        *sections, last = key.strip().split(".")
-        table = values
-        for section in sections:
-            if not isinstance(table.get(section), dict):
-                raise OptionsError("set", assignment, "section.key=value with a known section")
-            table = table[section]
-        table[last] = tomllib.loads(f"value = {text}")["value"]
-    return from_dict(values)
+    return from_dict(assigned(config.to_dict(), assignments))

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import tomllib
-import typing
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from imagine_deblur.errors import OptionsError
-from imagine_deblur.train.config import _build
 from imagine_deblur.train.published.recipes import DEGRADATIONS
+from imagine_deblur.train.typed import assigned, build, read
 
 SYSTEMS = ("mimo-unet", "mgstnet", "autoencoder", "vgg16")
 
@@ -200,6 +197,14 @@ class PublishedConfig:
             step -= phase.steps
         raise OptionsError("step", step, f"below {self.steps}")
 
+    def crops(self, steps: int) -> int:
+        """Crops seen in the first `steps` steps."""
+        seen = 0
+        for phase in self.phases:
+            taken = min(steps, phase.steps)
+            seen, steps = seen + taken * phase.batch, steps - taken
+        return seen
+
     def to_dict(self) -> dict[str, Any]:
         """Nested plain values; `from_dict` reads them back."""
         return dataclasses.asdict(self)
@@ -216,22 +221,12 @@ def from_dict(values: Mapping[str, Any]) -> PublishedConfig:
     for key in ("name", "system"):
         if key not in values:
             raise OptionsError(key, None, "a value")
-    return typing.cast("PublishedConfig", _build(PublishedConfig, values, ""))
-
-
-def shipped() -> dict[str, Path]:
-    """The configurations in the package by name."""
-    folder = Path(__file__).parent.parent / "configs" / "published"
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    return build(PublishedConfig, values)
 
 
 def load_config(config: str | os.PathLike[str]) -> PublishedConfig:
     """Read a TOML file, or the shipped configuration of that name."""
-    path = Path(config)
-    if not path.is_file():
-        path = shipped().get(os.fspath(config), path)
-    with path.open("rb") as stream:
-        return from_dict(tomllib.load(stream))
+    return from_dict(read(config))
 
 
 def override(config: PublishedConfig, assignments: Sequence[str]) -> PublishedConfig:
@@ -239,18 +234,4 @@ def override(config: PublishedConfig, assignments: Sequence[str]) -> PublishedCo
 
     A phase is named by its number: ``"phases.0.steps=100"``.
     """
-    values = config.to_dict()
-    values["phases"] = list(values["phases"])
-    for assignment in assignments:
-        key, separator, text = assignment.partition("=")
-        *sections, last = key.strip().split(".")
-        table: Any = values
-        try:
-            for section in sections:
-                table = table[int(section)] if isinstance(table, list) else table[section]
-            if not separator or last not in table:
-                raise KeyError(last)
-        except (KeyError, IndexError, ValueError, TypeError):
-            raise OptionsError("set", assignment, "section.key=value with known names") from None
-        table[last] = tomllib.loads(f"value = {text}")["value"]
-    return from_dict(values)
+    return from_dict(assigned(config.to_dict(), assignments))

@@ -7,7 +7,7 @@ rotations by 0, 90, 180 and 270 degrees, without weights of its own (`RotationAv
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -131,6 +131,9 @@ class MimoUnet(nn.Module):
         self.up1 = nn.ConvTranspose2d(w2, w1, 4, 2, 1)
         self.join2, self.join1 = _conv_relu(2 * w2, w2, 1), _conv_relu(2 * w1, w1, 1)
         self.out4, self.out2, self.out1 = _conv(w4, RGB, 3), _conv(w2, RGB, 3), _conv(w1, RGB, 3)
+        for out in (self.out4, self.out2, self.out1):  # an untrained network changes nothing
+            nn.init.zeros_(out.weight)
+            nn.init.zeros_(out.bias)
 
     def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
         """Restore at three scales.
@@ -163,6 +166,86 @@ class MimoUnet(nn.Module):
             image2 + self.out2(decoded2),
             image4 + self.out4(decoded4),
         ]
+
+
+def grow(state: Mapping[str, torch.Tensor], network: MimoUnet) -> dict[str, torch.Tensor]:
+    """Weights for a deeper network that computes what a trained shallower one does.
+
+    Parameters
+    ----------
+    state : mapping
+        State of a `MimoUnet` of the same width with as many residual blocks or fewer.
+    network : MimoUnet
+        The deeper network. Its surplus blocks, the last ones of each scale, keep their own first
+        convolution and get a second one of zeros: they pass their input on until they are trained.
+
+    Returns
+    -------
+    dict
+        A state for `network`.
+
+    Raises
+    ------
+    ValueError
+        If `state` has a weight that `network` lacks or that differs from it in shape.
+    """
+    grown = dict(network.state_dict())
+    for name in grown:
+        if name not in state and name.endswith(("second.weight", "second.bias")):
+            grown[name] = torch.zeros_like(grown[name])
+    for name, weight in state.items():
+        if name not in grown or grown[name].shape != weight.shape:
+            raise ValueError(f"{name} does not fit")
+        grown[name] = weight
+    if any(
+        name not in state and ".first." not in name and ".second." not in name for name in grown
+    ):
+        raise ValueError("only residual blocks may be missing")
+    return grown
+
+
+def scale_to_data(network: MimoUnet, images: torch.Tensor) -> None:
+    """Scale fresh weights so that features of real images have mean 0 and variance 1.
+
+    Blurred scenes of low contrast are a large constant and little else; with the usual random
+    weights the features are that constant too, and hundreds of steps pass before the differences
+    count. So the first filters get a spatial sum of 0, and each convolution in turn is scaled and
+    shifted by what it answers (data-dependent initialisation, Kraehenbuehl et al. 2016); the last
+    convolution of a residual block to a standard deviation of 0.1. The outputs stay as they are.
+
+    Parameters
+    ----------
+    network : MimoUnet
+        Changed in place.
+    images : (B, 3, H, W) float32 tensor in [0, 1]
+    """
+    ends = {b.second for b in network.modules() if isinstance(b, ResidualBlock)}
+    outputs = {network.out1, network.out2, network.out4}
+
+    def rescale(layer: nn.Module, inputs: object, answer: torch.Tensor) -> torch.Tensor:
+        assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
+        assert layer.bias is not None
+        mean, deviation = answer.mean(dim=(0, 2, 3)), answer.std(dim=(0, 2, 3)) + 1e-6
+        factor = (0.1 if layer in ends else 1.0) / deviation
+        shape = (-1, 1, 1, 1) if isinstance(layer, nn.Conv2d) else (1, -1, 1, 1)
+        layer.weight *= factor.view(shape)
+        layer.bias.sub_(mean).mul_(factor)
+        return (answer - mean.view(1, -1, 1, 1)) * factor.view(1, -1, 1, 1)
+
+    handles = [
+        layer.register_forward_hook(rescale)
+        for layer in network.modules()
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and layer not in outputs
+    ]
+    try:
+        with torch.no_grad():
+            for entry in (network.head, network.shallow2.body[0], network.shallow4.body[0]):
+                weight = entry[0].weight
+                weight -= weight.mean(dim=(2, 3), keepdim=True)
+            network(images)
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def pyramid(image: torch.Tensor) -> list[torch.Tensor]:

@@ -14,12 +14,21 @@ import torch
 
 from imagine_deblur.errors import OptionsError
 from imagine_deblur.train.loop import _Journal
-from imagine_deblur.train.published.config import NetworkConfig, PhaseConfig, PublishedConfig
+from imagine_deblur.train.published.config import (
+    NetworkConfig,
+    PhaseConfig,
+    PublishedConfig,
+    from_dict,
+)
 from imagine_deblur.train.published.data import Labelled, Pairs, batches
+from imagine_deblur.train.published.mimo_unet import MimoUnet, scale_to_data
 from imagine_deblur.train.published.perceptual import LabelledScenes, SceneVgg, accuracy
 from imagine_deblur.train.published.trainer import Trainer, load_network, read_checkpoint
 from imagine_deblur.train.published.validation import Case, evaluate, make_cases
 from imagine_deblur.train.scenes import checksum
+
+#: Batches, the first of the run, that a fresh MIMO-UNet's weights are scaled on.
+SCALED_ON = 4
 
 _PARTS = ("loss", "reconstruction", "perceptual", "adversarial", "critic")
 _LOG_FIELDS = ("time", "step", "phase", "seconds", "learning_rate", *_PARTS)
@@ -75,7 +84,8 @@ def train(
     device : str, optional
         ``"cuda"`` where there is one by default, else ``"cpu"``.
     initialise : path, optional
-        Checkpoint of the same network to start from; ignored when resuming.
+        Checkpoint to start from: the same network, or for MIMO-UNet one with fewer residual
+        blocks (`mimo_unet.grow`). Ignored when resuming.
     perceptual : path, optional
         Checkpoint of a VGG16 to use instead of training one.
     until : int, optional
@@ -153,7 +163,7 @@ class _Run:
         self.log = _Journal(out / "log.csv", _LOG_FIELDS)
         self.table = _Journal(out / "validation.csv", _VALIDATION_FIELDS)
         self.training_checksum = checksum(data / "train")
-        self.seconds = 0.0
+        self.seconds = self.processor_seconds = 0.0
         self.history: list[dict[str, Any]] = []
         self._cases: dict[str, list[Case]] = {}
 
@@ -169,15 +179,29 @@ class _Run:
                 raise OptionsError("data", str(self.data), "the images the run began with")
             state = self.trainer.load(self.checkpoint)
             self.seconds, self.history = float(state["seconds"]), state["history"]
+            self.processor_seconds = float(state["processor_seconds"])
         elif initialise is not None:
             state = read_checkpoint(initialise)
-            if state["config"]["network"] != dataclasses.asdict(self.config.network):
-                raise OptionsError("initialise", os.fspath(initialise), "the same network")
-            self.trainer.start_from(state["network"])
+            try:
+                self.trainer.start_from(state["network"])
+            except ValueError as error:
+                raise OptionsError(
+                    "initialise", os.fspath(initialise), f"a network that fits: {error}"
+                ) from None
             self.history = [
                 *state["history"],
-                {"name": state["config"]["name"], "steps": state["step"]},
+                {
+                    "name": state["config"]["name"],
+                    "steps": state["step"],
+                    "crops": from_dict(state["config"]).crops(state["step"]),
+                    "seconds": round(float(state["seconds"])),
+                    "processor_seconds": round(float(state["processor_seconds"])),
+                },
             ]
+        elif isinstance(self.trainer.network, MimoUnet):
+            pairs = Pairs(self.data / "train", self.config, 0)
+            images = torch.cat([pairs[step][0] for step in range(SCALED_ON)])
+            scale_to_data(self.trainer.network, images.to(self.trainer.device))
 
     def go(self, last: int, workers: int, progress: bool) -> Path:
         """Train up to step `last`."""
@@ -210,11 +234,13 @@ class _Run:
             else Labelled(self.labelled, self.config, index)
         )
         rows: list[dict[str, float]] = []
-        began = time.monotonic()
+        began, used = time.monotonic(), time.process_time()
         for batch in batches(dataset, place, end, workers):
             rows.append(trainer.train_step(*batch))
             now = time.monotonic()
             self.seconds, began = self.seconds + now - began, now
+            now = time.process_time()
+            self.processor_seconds, used = self.processor_seconds + now - used, now
             finished = trainer.step == last or trainer.step == self.config.steps
             if run.log_every and (trainer.step % run.log_every == 0 or finished):
                 self._report(rows, phase, progress)
@@ -223,7 +249,7 @@ class _Run:
                 self._save()
             if run.evaluate_every and trainer.step % run.evaluate_every == 0:
                 self._validate(progress)
-                began = time.monotonic()
+                began, used = time.monotonic(), time.process_time()
             if stop:
                 return
 
@@ -245,7 +271,7 @@ class _Run:
             parts = "  ".join(f"{name} {value:.5f}" for name, value in means.items())
             print(
                 f"{self.config.name} step {self.trainer.step}/{self.config.steps}  {parts}  "
-                f"{self.seconds:.0f} s",
+                f"{self.seconds:.0f} s, {self.processor_seconds:.0f} s of processor time",
                 flush=True,
             )
 
@@ -253,6 +279,7 @@ class _Run:
         self.trainer.save(
             self.checkpoint,
             seconds=self.seconds,
+            processor_seconds=self.processor_seconds,
             training_checksum=self.training_checksum,
             history=self.history,
         )

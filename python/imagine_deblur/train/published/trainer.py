@@ -23,6 +23,7 @@ from imagine_deblur.train.published.discriminator import (
     adversarial_loss,
     feature_loss,
 )
+from imagine_deblur.train.published.mimo_unet import MimoUnet, grow
 from imagine_deblur.train.published.perceptual import PerceptualLoss, SceneVgg
 from imagine_deblur.train.published.systems import make_network, reconstruction_loss
 
@@ -134,8 +135,19 @@ class Trainer:
         self.plateau = Plateau()
 
     def start_from(self, network: dict[str, torch.Tensor]) -> None:
-        """Begin with a trained network's weights."""
-        self.network.load_state_dict(network)
+        """Begin with a trained network's weights; a shallower MIMO-UNet's are grown.
+
+        Raises
+        ------
+        ValueError
+            If they do not fit.
+        """
+        if isinstance(self.network, MimoUnet):
+            network = grow(network, self.network)
+        try:
+            self.network.load_state_dict(network)
+        except RuntimeError as error:
+            raise ValueError(str(error)) from None
 
     def train_step(self, captured: torch.Tensor, target: torch.Tensor) -> dict[str, float]:
         """One step on a batch; returns the parts of the loss and the learning rate.
