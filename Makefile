@@ -4,6 +4,7 @@
 #   lint     ruff                    types    mypy
 #   asan     native tests with address and undefined-behaviour sanitizers
 #   tsan     native tests with the thread sanitizer
+#   fuzz     a short run of the fuzzers: records, options and (with clang) the JPEG path
 #   bench    latency gates and benchmarks
 #   wheel, wheel-aarch64   payload wheels for x86-64 and aarch64 in dist/ (docs/wheels.md)
 #   all      lint, types, native, test
@@ -17,7 +18,7 @@ export IMAGINE_DEBLUR_DATA ?= $(abspath ../shared/data)
 BUILD_TOOLS := "scikit-build-core>=0.10" "pybind11>=2.13" "cmake>=3.25" ninja "setuptools>=70.1" wheel
 PACKAGES := g++ libjpeg-dev $(if $(findstring python3,$(PYTHON)),python3-venv)
 
-.PHONY: all demo test lint format types native asan tsan bench wheel wheel-aarch64 clean
+.PHONY: all demo test lint format types native asan tsan fuzz bench wheel wheel-aarch64 clean
 all: lint types native test
 
 # A C++20 compiler and libjpeg-turbo's headers: installed where we may, named where we may not.
@@ -79,6 +80,10 @@ asan tsan: build/.tools
 	$(BIN)/cmake --preset $@ -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja
 	$(BIN)/cmake --build --preset $@
 	$(BIN)/ctest --preset $@
+
+fuzz: build/.dev
+	$(BIN)/python tests/fuzz/fuzz_python.py --seconds 20
+	PYTHON=$(BIN)/python tests/fuzz/fuzz_jpeg.sh 20
 
 bench: build/.dev
 	$(BIN)/python -m pytest tests/test_latency_gates.py

@@ -96,17 +96,21 @@ END
   echo "$folder/toolchain.cmake"
 }
 
-# static_jpeg ARCH: libjpeg-turbo from the distribution's source package (its security patches
-# applied), static and position independent, in $work/jpeg-ARCH.
+# jpeg_source: libjpeg-turbo from the distribution's source package, its security patches applied,
+# in $work/libjpeg-turbo.
+jpeg_source() {
+  if [ -d "$work/libjpeg-turbo" ]; then return; fi
+  refresh_apt amd64
+  (mkdir -p "$work/source" && cd "$work/source" &&
+    private_apt amd64 source --download-only libjpeg-turbo &&
+    dpkg-source --no-check -x libjpeg-turbo_*.dsc "$work/libjpeg-turbo" >/dev/null)
+}
+
+# static_jpeg ARCH: libjpeg-turbo, static and position independent, in $work/jpeg-ARCH.
 static_jpeg() {
   local arch=$1 prefix=$work/jpeg-$1
   if [ -f "$prefix/lib/libjpeg.a" ]; then return; fi
-  refresh_apt amd64
-  if [ ! -d "$work/libjpeg-turbo" ]; then
-    (mkdir -p "$work/source" && cd "$work/source" &&
-      private_apt amd64 source --download-only libjpeg-turbo &&
-      dpkg-source --no-check -x libjpeg-turbo_*.dsc "$work/libjpeg-turbo" >/dev/null)
-  fi
+  jpeg_source
   local simd=()
   if [ "$arch" = x86_64 ]; then  # its vector code is written in NASM there, intrinsics elsewhere
     if [ ! -x "$work/nasm/usr/bin/nasm" ]; then

@@ -21,6 +21,12 @@ _DISK = re.compile(rf"disk:{_NUMBER}(?:,{_NUMBER})?")
 _GAUSS = re.compile(rf"gauss:{_NUMBER}")
 
 
+MAX_EXTENT_PX = 256
+"""Half-width of the widest blur accepted, px: its kernel's grid then takes about 65 MB."""
+
+MAX_COMPONENTS = 16
+
+
 @dataclass(frozen=True)
 class Blur:
     """A PSF and where it came from.
@@ -72,12 +78,29 @@ def given_blur(value: PSF | PsfField | NDArray[Any] | str | os.PathLike[str]) ->
     Raises
     ------
     PsfError
-        Neither a preset nor a readable record, or an impossible kernel.
+        Neither a preset nor a readable record, an impossible kernel, or a blur that is too wide
+        to be undone (over 256 px from its centre) or has over 16 components.
     """
+    blur = _named_blur(value)
+    field = blur.psf if isinstance(blur.psf, PsfField) else PsfField(((blur.psf or PSF(),),))
+    for _, _, psf in field.cells:
+        if len(psf.components) > MAX_COMPONENTS:
+            raise PsfError(f"a PSF of {len(psf.components)} components; at most {MAX_COMPONENTS}")
+        if psf.extent_px > MAX_EXTENT_PX:
+            raise PsfError(
+                f"a PSF that reaches {psf.extent_px:.0f} px from its centre cannot be undone: the "
+                f"linear stage works with at most {MAX_EXTENT_PX} px"
+            )
+    return blur
+
+
+def _named_blur(value: PSF | PsfField | NDArray[Any] | str | os.PathLike[str]) -> Blur:
     if isinstance(value, PSF | PsfField):
         return Blur(value, "given")
     if isinstance(value, np.ndarray):
         return Blur(PSF.sampled(value), "given")
+    if not isinstance(value, str | os.PathLike):
+        raise PsfError(f"psf={value!r} is not a PSF, a kernel, a record's path or a preset's name")
     text = os.fspath(value)
     if (preset := parse_preset(text)) is not None:
         return Blur(preset, "preset")

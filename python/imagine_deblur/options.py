@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -41,14 +43,26 @@ def parse_bytes(field: str, value: int | str) -> int:
     >>> parse_bytes("max_ram", "300MB")
     300000000
     """
-    if isinstance(value, int):
-        if value > 0:
-            return value
-    else:
+    result: float = 0
+    if isinstance(value, int) and not isinstance(value, bool):
+        result = value
+    elif isinstance(value, str):
         match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmg]i?)?b?\s*", value.lower())
-        if match and (result := int(float(match[1]) * _UNITS[match[2] or ""])) > 0:
-            return result
+        if match:
+            result = float(match[1]) * _UNITS[match[2] or ""]
+    if 1 <= result < 2**63:
+        return int(result)
     raise OptionsError(field, value, "a positive number of bytes such as 300000000 or '300MB'")
+
+
+def is_finite(value: object) -> bool:
+    """Whether a value is a real number that a float can hold."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond any float
+        return False
 
 
 @dataclass(frozen=True)
@@ -149,7 +163,7 @@ class Options:
         self._one_of("subsampling", SUBSAMPLINGS)
         self._one_of("scheduling", SCHEDULINGS)
         self._one_of("without_information", WITHOUT_INFORMATION)
-        if self.ensemble not in FOLDS:
+        if type(self.ensemble) is not int or self.ensemble not in FOLDS:
             raise OptionsError("ensemble", self.ensemble, "1, 4 or 8")
         self._between("quality", 1, 100)
         self._between("tile", 32, 65_500)
@@ -160,13 +174,14 @@ class Options:
             self._between("threads", 1, 1024)
         for field in ("nsr", "deadline"):
             value = getattr(self, field)
-            if value is not None and not (np.isfinite(value) and value > 0):
+            if value is not None and not (is_finite(value) and value > 0):
                 raise OptionsError(field, value, "a positive number, or None")
         parse_bytes("max_ram", self.max_ram)
 
     def _one_of(self, field: str, allowed: tuple[str, ...]) -> None:
-        if getattr(self, field) not in allowed:
-            raise OptionsError(field, getattr(self, field), ", ".join(allowed))
+        value = getattr(self, field)
+        if not isinstance(value, str) or value not in allowed:
+            raise OptionsError(field, value, ", ".join(allowed))
 
     def _between(self, field: str, low: int, high: int) -> None:
         value = getattr(self, field)

@@ -1,8 +1,5 @@
-# Fuzz targets, for clang only: cmake -DCMAKE_CXX_COMPILER=clang++ -DIMAGINE_DEBLUR_FUZZ=ON
-# -DIMAGINE_DEBLUR_SANITIZE=address,undefined. Each compiles the part it fuzzes again, with coverage.
-# Point JPEG_LIBRARY and JPEG_INCLUDE_DIR at a static libjpeg-turbo built with the same flags to
-# reach into the decoder. Seeds: python tests/fuzz/make_corpus.py FOLDER. Run: fuzz_jpeg FOLDER
-# -max_len=8192 -timeout=10 -rss_limit_mb=600 -malloc_limit_mb=64.
+# Fuzz targets, for clang only, built and run by tests/fuzz/fuzz_jpeg.sh (`make fuzz`). Each compiles
+# the part it fuzzes again, with coverage, against a libjpeg-turbo built with the same flags.
 option(IMAGINE_DEBLUR_FUZZ "Build the fuzz targets (clang)" OFF)
 
 if(IMAGINE_DEBLUR_FUZZ)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagine_deblur.errors import PsfError
+from imagine_deblur.psf.document import MAX_BYTES, read_document
 from imagine_deblur.psf.models import PSF
 
 FORMAT = "imagine-deblur-psf-field"
@@ -93,7 +94,7 @@ class PsfField:
             Not such a dictionary.
         """
         rows = values.get("grid")
-        if not isinstance(rows, Sequence) or not all(isinstance(row, Sequence) for row in rows):
+        if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
             raise PsfError("field 'grid' must be rows of PSFs")
         return cls(tuple(tuple(PSF.from_dict(psf) for psf in row) for row in rows))
 
@@ -111,19 +112,32 @@ def _hat(index: int, count: int, position: NDArray[np.floating[Any]]) -> NDArray
 
 
 def save_field(path: str | os.PathLike[str], field: PsfField) -> None:
-    """Write a field as a JSON record."""
+    """Write a field as a JSON record.
+
+    Raises
+    ------
+    PsfError
+        Its kernels have so many samples that the record could not be read again.
+    OSError
+        The file cannot be written.
+    """
     from imagine_deblur.files import replacing
 
     record = {"format": FORMAT, "version": VERSION, "id": field.id, **field.to_dict()}
+    data = json.dumps(record, indent=1).encode()
+    if len(data) > MAX_BYTES:
+        raise PsfError(f"{os.fspath(path)}: over the {MAX_BYTES} bytes a PSF record may have")
     with replacing(Path(path), overwrite=True) as descriptor:
-        os.write(descriptor, json.dumps(record, indent=1).encode())
+        at = 0
+        while at < len(data):
+            at += os.write(descriptor, data[at:])
 
 
 def is_field(path: str | os.PathLike[str]) -> bool:
     """Whether a JSON file says that it holds a PSF field."""
     try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError):
+        values = read_document(path)
+    except PsfError:
         return False
     return isinstance(values, dict) and values.get("format") == FORMAT
 
@@ -134,14 +148,11 @@ def load_field(path: str | os.PathLike[str]) -> PsfField:
     Raises
     ------
     PsfError
-        Another format or version, a damaged grid, or an id that does not match.
+        Not JSON, another format or version, a damaged grid, or an id that does not match.
     OSError
         The file cannot be read.
     """
-    try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise PsfError(f"{os.fspath(path)}: not JSON: {error}") from None
+    values = read_document(path)
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise PsfError(f"{os.fspath(path)}: field 'format' is not {FORMAT!r}")
     if values.get("version") != VERSION:

@@ -248,7 +248,7 @@ class PSF:
         PsfError
             A field is missing, unknown or out of range; the message names it.
         """
-        listed = data.get("components")
+        listed = data.get("components") if isinstance(data, Mapping) else None
         if not isinstance(listed, list):
             raise PsfError("field 'components' must be a list")
         return cls(tuple(_component(entry, i) for i, entry in enumerate(listed)))
@@ -281,5 +281,5 @@ def _component(entry: object, index: int) -> Component:
             raise PsfError(f"{where}.{name} must be a number, not {value!r}")
     try:
         return _KINDS[kind](**values)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise PsfError(f"{where}: {error}") from error

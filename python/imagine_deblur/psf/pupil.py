@@ -26,10 +26,10 @@ class Pupil:
     Parameters
     ----------
     defocus_waves : float
-        Noll coefficient in waves RMS, -50 to 50. Far from focus the kernel is a disk of radius
+        Noll coefficient in waves RMS, -12 to 12. Far from focus the kernel is a disk of radius
         ``8 sqrt(3) |defocus| / cutoff`` px.
     spherical_waves : float
-        Noll coefficient in waves RMS, -50 to 50; its sign matters relative to the defocus.
+        Noll coefficient in waves RMS, -3 to 3; its sign matters relative to the defocus.
     cutoff_cycles_per_px : float
         Diffraction limit ``pixel pitch / (wavelength * f-number)`` in cycles/px, 0.01 to 100.
     """
@@ -41,8 +41,8 @@ class Pupil:
     isotropic: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        require_range("defocus_waves", self.defocus_waves, -50.0, 50.0)
-        require_range("spherical_waves", self.spherical_waves, -50.0, 50.0)
+        require_range("defocus_waves", self.defocus_waves, -12.0, 12.0)
+        require_range("spherical_waves", self.spherical_waves, -3.0, 3.0)
         require_range("cutoff_cycles_per_px", self.cutoff_cycles_per_px, 0.01, 100.0)
 
     @property

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from imagine_deblur.errors import OptionsError
-from imagine_deblur.options import parse_bytes
+from imagine_deblur.options import is_finite, parse_bytes
 
 ON_FAILURE = ("passthrough", "quarantine")
 AFTER = ("keep", "remove")
@@ -76,8 +75,9 @@ class WatchSettings:
 
     def __post_init__(self) -> None:
         for field, allowed in (("on_failure", ON_FAILURE), ("after", AFTER)):
-            if getattr(self, field) not in allowed:
-                raise OptionsError(field, getattr(self, field), ", ".join(allowed))
+            value = getattr(self, field)
+            if not isinstance(value, str) or value not in allowed:
+                raise OptionsError(field, value, ", ".join(allowed))
         for field, least in (
             ("stable_polls", 1),
             ("max_pending", 0),
@@ -91,12 +91,16 @@ class WatchSettings:
                 raise OptionsError(field, value, f"a whole number from {least}")
         for field in ("poll", "patience", "stop_within", "late_after"):
             value = getattr(self, field)
-            if value is not None and not (math.isfinite(value) and value >= 0):
+            if value is not None and not (is_finite(value) and value >= 0):
                 raise OptionsError(field, value, "seconds, 0 or more")
-        if self.min_free not in (0, "0"):
+        if not self._holds_nothing_free:
             parse_bytes("min_free", self.min_free)
+
+    @property
+    def _holds_nothing_free(self) -> bool:
+        return type(self.min_free) in (int, str) and self.min_free in (0, "0")
 
     @property
     def min_free_bytes(self) -> int:
         """`min_free` in bytes."""
-        return 0 if self.min_free in (0, "0") else parse_bytes("min_free", self.min_free)
+        return 0 if self._holds_nothing_free else parse_bytes("min_free", self.min_free)

@@ -1,0 +1,38 @@
+"""Reading the JSON documents that hold PSFs."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from imagine_deblur.errors import PsfError
+
+MAX_BYTES = 8 << 20
+"""Size of the largest record; a 255x255 kernel with 17 digits a sample takes 1.5 MB."""
+
+
+def read_document(path: str | os.PathLike[str]) -> object:
+    """Return the JSON value a file holds.
+
+    Raises
+    ------
+    PsfError
+        Larger than 8 MiB, or not JSON; NaN and infinities are not.
+    OSError
+        The file cannot be read.
+    """
+    source = Path(path)
+    with source.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise PsfError(f"{source}: larger than the {MAX_BYTES} bytes a PSF record may have")
+    try:
+        value: object = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise PsfError(f"{source}: not a JSON document: {error}") from error
+    return value
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a JSON number")
