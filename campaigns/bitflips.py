@@ -15,6 +15,7 @@ silent      mean difference above 1 step in a result that was handed on
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import random
 import signal
@@ -88,6 +89,7 @@ class Bench:
             path.write_bytes(capture(100 + k, ROWS, COLUMNS))
             self.captures.append(path)
             self.references.append(self.restore(k))
+        self.blocks = self.count_blocks()
         assert not self.guarded.events, self.guarded.events
 
     def open(self) -> None:
@@ -257,22 +259,42 @@ class Bench:
         undo.append(lambda: setattr(WienerStage, method, real))
 
     def in_spectrum(self, undo: list[Callable[[], None]]) -> None:
-        """Flip a bit of a spectrum between the forward and an inverse transform."""
-        real = SpectrumPlan.inverse
-        wait = [self.chance.randrange(3)]
+        """Flip a bit of one of the two spectra at a random moment of the linear stage."""
+        moment = self.chance.randrange(self.blocks)
+        self.at_block(undo, lambda n: self.flip_array(self.spectra[n % 2]) if n == moment else None)
 
-        def inverse(plan: SpectrumPlan, spectrum: Any, *rest: Any, **more: Any) -> Any:
-            if wait[0] == 0:
-                self.flip_array(spectrum)
-            wait[0] -= 1
-            return real(plan, spectrum, *rest, **more)
+    def at_block(self, undo: list[Callable[[], None]], action: Callable[[int], None]) -> None:
+        """Call `action` with its number after each block of rows or columns of each transform."""
+        real_run, real_work = SpectrumPlan._run, WienerStage._work
+        done = itertools.count()
 
-        SpectrumPlan.inverse = inverse  # type: ignore[method-assign]
+        def work(stage: WienerStage, plan: SpectrumPlan, strip: Any) -> Any:
+            self.spectra = real_work(stage, plan, strip)
+            return self.spectra
+
+        def run(plan: SpectrumPlan, count: int, one: Callable[[slice], Any]) -> Any:
+            def counted(block: slice) -> Any:
+                result = one(block)
+                action(next(done))
+                return result
+
+            return real_run(plan, count, counted)
+
+        WienerStage._work, SpectrumPlan._run = work, run  # type: ignore[method-assign]
 
         def back() -> None:
-            SpectrumPlan.inverse = real  # type: ignore[method-assign]
+            WienerStage._work, SpectrumPlan._run = real_work, real_run  # type: ignore[method-assign]
 
         undo.append(back)
+
+    def count_blocks(self) -> int:
+        """Return how many blocks of transforms a frame takes."""
+        undo: list[Callable[[], None]] = []
+        numbers: list[int] = []
+        self.at_block(undo, numbers.append)
+        self.restore(0)
+        undo[0]()
+        return len(numbers)
 
 
 def weight_spans(path: Path) -> list[tuple[int, int]]:
@@ -303,7 +325,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=math.inf, help="stop after so long")
     parser.add_argument("--only", help="one target")
+    parser.add_argument("--no-sums", action="store_true", help="without the sums over spectra")
     arguments = parser.parse_args()
+    if arguments.no_sums:
+        SpectrumPlan.check = lambda *sums: None  # type: ignore[method-assign]
     signal.signal(signal.SIGALRM, on_alarm)
     chance = random.Random(arguments.seed)
     names = [arguments.only] if arguments.only else list(SHARES)
@@ -329,8 +354,39 @@ def main() -> int:
     show(table)
     total = sum((counts for counts in table.values()), Counter[str]())
     share = total["silent"] / max(1, total.total())
-    print(f"seed {arguments.seed}: {total.total()} flips, silent {share:.2%}", flush=True)
-    return 0 if share < 0.005 else 1
+    low, high = interval(total["silent"], total.total())
+    print(
+        f"seed {arguments.seed}: {total.total()} flips in {time.process_time():.0f} s of processor "
+        f"time, silent {share:.3%}, 95 % interval {low:.3%} to {high:.3%}",
+        flush=True,
+    )
+    print(f"noticed: {dict(noticed.most_common())}")
+    return 0 if high < 0.005 else 1
+
+
+def interval(hits: int, trials: int) -> tuple[float, float]:
+    """Return the exact (Clopper-Pearson) 95 % interval of a share, by bisection."""
+
+    def at_most(count: int, share: float) -> float:
+        log = [
+            math.lgamma(trials + 1)
+            - math.lgamma(k + 1)
+            - math.lgamma(trials - k + 1)
+            + k * math.log(share)
+            + (trials - k) * math.log1p(-share)
+            for k in range(count + 1)
+        ]
+        return sum(map(math.exp, log))
+
+    def solve(count: int, wanted: float) -> float:
+        low, high = 1e-12, 1 - 1e-12
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (middle, high) if at_most(count, middle) > wanted else (low, middle)
+        return low
+
+    low = 0.0 if hits == 0 else solve(hits - 1, 0.975)
+    return low, 1.0 if hits == trials else solve(hits, 0.025)
 
 
 def show(table: dict[str, Counter[str]]) -> None:

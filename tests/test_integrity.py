@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 
 from imagine_deblur import _core
+from imagine_deblur.errors import IntegrityError
 from imagine_deblur.linear.stage import WienerStage
-from imagine_deblur.linear.wiener import SpectrumPlan
+from imagine_deblur.linear.wiener import SpectrumPlan, WienerBank, WienerSpec
 from imagine_deblur.model import bundled_models
 from imagine_deblur.options import Options
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.psf.record import save_record
 from imagine_deblur.session import Session
 from imagine_deblur.watch import verify
-from imagine_deblur.watch.artifact import Artifact, IntegrityError
+from imagine_deblur.watch.artifact import Artifact
 from imagine_deblur.watch.session import GuardedSession, golden_picture
 from watchkit import Station, capture_bytes
 
@@ -164,13 +165,13 @@ def test_the_golden_picture_covers_the_whole_session(
 ) -> None:
     session = guarded(tmp_path, psf="disk:2.5")
     assert session.self_test() == []
-    real = SpectrumPlan.inverse
+    real = WienerStage.restore
 
-    def inverse(plan: SpectrumPlan, spectrum: Any, *rest: Any, **more: Any) -> Any:
-        spectrum[5, 5] *= 1.001
-        return real(plan, spectrum, *rest, **more)
+    def restore(stage: WienerStage, strip: Any) -> None:
+        real(stage, strip)
+        strip.linear[0][5, 5] += strip.linear[0].dtype.type(1)
 
-    monkeypatch.setattr(SpectrumPlan, "inverse", inverse)
+    monkeypatch.setattr(WienerStage, "restore", restore)
     assert session.self_test() == ["golden"]
     monkeypatch.undo()
     assert session.self_test() == []
@@ -185,17 +186,86 @@ def test_a_transient_plane_wave_is_doubted_and_made_again(
 ) -> None:
     session = guarded(tmp_path, psf="disk:2.5")
     session.restore(str(source), tmp_path / "wanted.jpg")
+    real, hits = WienerStage.restore, [1]
+
+    def restore(stage: WienerStage, strip: Any) -> None:
+        real(stage, strip)
+        if hits:
+            hits.pop()
+            for plane in strip.linear:
+                rows, columns = np.indices(plane.shape)
+                wave = 0.08 * np.cos(0.9 * rows + 1.1 * columns)
+                plane += (wave * (4096 if plane.dtype == np.int16 else 1)).astype(plane.dtype)
+
+    monkeypatch.setattr(WienerStage, "restore", restore)
+    session.restore(str(source), tmp_path / "found.jpg")
+    assert session.events["doubt"] == 1
+    assert (tmp_path / "found.jpg").read_bytes() == (tmp_path / "wanted.jpg").read_bytes()
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # infinities from a high exponent bit
+@pytest.mark.parametrize("bit", [0, 31, 62])
+@pytest.mark.parametrize("moment", range(0, 80, 3))
+def test_a_bit_that_flips_in_a_spectrum_is_noticed(
+    moment: int, bit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One bit flips after some block of some pass. What the passes that are left do not read any
+    # more cannot hurt; every other flip raises, and without a flip nothing does.
+    image = np.random.default_rng(4).random((70, 90, 3), np.float32)
+    psf, spec = PSF.defocus(2.0), WienerSpec()
+    planes: list[Any] = []
+    real, blocks = SpectrumPlan._sum, [0]
+
+    def run(flipped: bool) -> Any:
+        plan = SpectrumPlan(70, 90, 64, checked=True)
+        work = tuple(np.zeros(plan.spectrum_shape, np.complex64) for _ in range(2))
+        out = np.zeros((5, 70, 90), np.float32)
+
+        def total(mine: SpectrumPlan, spectrum: Any) -> int:
+            found = real(mine, spectrum)
+            blocks[0] += 1
+            if flipped and blocks[0] == moment:
+                for array in work:
+                    array.view(np.uint64)[3, 7] ^= np.uint64(1 << bit)
+            return found
+
+        monkeypatch.setattr(SpectrumPlan, "_sum", total)
+
+        def load(band: int, rows: slice, target: Any) -> None:
+            target[...] = image[rows, :, band]
+
+        def store(plane: int, rows: slice, values: Any) -> None:
+            out[plane, rows] = values
+
+        for _ in WienerBank(psf, spec, plan).run(load, store, work):  # type: ignore[arg-type]
+            pass
+        return out
+
+    planes.append(run(False))
+    blocks[0] = 0
+    try:
+        planes.append(run(True))
+    except IntegrityError:
+        return
+    assert np.array_equal(planes[0], planes[1])
+
+
+def test_a_damaged_spectrum_is_made_again(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = guarded(tmp_path, psf="disk:2.5")
+    session.restore(str(source), tmp_path / "wanted.jpg")
     real, hits = SpectrumPlan.inverse, [1]
 
     def inverse(plan: SpectrumPlan, spectrum: Any, *rest: Any, **more: Any) -> Any:
         if hits:
             hits.pop()
-            spectrum[20, 30] += 0.04 * spectrum.size
+            spectrum.view(np.uint64)[20, 30] ^= np.uint64(1)
         return real(plan, spectrum, *rest, **more)
 
     monkeypatch.setattr(SpectrumPlan, "inverse", inverse)
     session.restore(str(source), tmp_path / "found.jpg")
-    assert session.events["doubt"] == 1
+    assert session.events["spectrum"] == 1
     assert (tmp_path / "found.jpg").read_bytes() == (tmp_path / "wanted.jpg").read_bytes()
 
 

@@ -11,6 +11,7 @@ exception                   also a              raised when
 `PsfError`                  `ValueError`        a PSF or a PSF record cannot be used
 `EstimationError`           `RuntimeError`      the image tells too little about its blur
 `CalibrationError`          `RuntimeError`      a calibration against a reference did not succeed
+`IntegrityError`            `RuntimeError`      memory or a file that results depend on is damaged
 `CancelledError`            `RuntimeError`      the caller's callback stopped the run
 `OutputExistsError`         `FileExistsError`   the output exists and overwriting was not asked for
 ==========================  ==================  ====================================================
@@ -143,6 +144,10 @@ class CalibrationError(ImagineDeblurError, RuntimeError):
     def __init__(self, message: str, *, residual: float | None = None) -> None:
         super().__init__(message)
         self.residual = residual
+
+
+class IntegrityError(ImagineDeblurError, RuntimeError):
+    """Weights, PSF, a spectrum or results are damaged and no good copy is at hand."""
 
 
 class CancelledError(ImagineDeblurError, RuntimeError):

@@ -86,6 +86,7 @@ class Session:
 
     def __init__(self, options: Options | None = None, **changes: Any) -> None:
         self.options = replace(options or Options(), **changes)
+        self.check_spectra = False  # see `SpectrumPlan`; costs a few per cent of the linear stage
         self._host_bytes = host_bytes()
         self._threads = self.options.threads or int(_core.topology()["usable_threads"])
         self._given = None if self.options.psf is None else given_blur(self.options.psf)
@@ -478,7 +479,8 @@ class Session:
             return None
         key = (psf, spec)
         if self._stage is None or self._stage[0] != key:
-            self._stage = (key, WienerStage(psf, spec, executor=self._executor))
+            stage = WienerStage(psf, spec, executor=self._executor, checked=self.check_spectra)
+            self._stage = (key, stage)
         stage = self._stage[1]
         # The linear model cannot invent; only networks are reviewed.
         stage.guard = Guard() if self.options.guard and model.is_network else None

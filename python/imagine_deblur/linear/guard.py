@@ -161,7 +161,7 @@ def _measure(
         planes.restored_luma(rows, columns, out)
         sums.add_restored(rows, out)
 
-    plan.forward(load, spectrum)
+    total = plan.forward(load, spectrum)
     for cell_row, cell_column, otf in otfs:
         owned = nearest == (cell_row * len(field.grid[0]) + cell_column)
 
@@ -170,8 +170,8 @@ def _measure(
             planes.capture_luma(rows, columns, capture)
             sums.add_capture(rows, capture, capture - reblurred, owned)
 
-        plan.filter(spectrum, lambda block, _, otf=otf: otf[block], product)  # type: ignore[misc]
-        plan.inverse(product, store)
+        wanted = plan.filter(spectrum, lambda block, _, otf=otf: otf[block], product, wanted=total)  # type: ignore[misc]
+        plan.inverse(product, store, wanted=wanted)
 
 
 def _nearest_cells(field: PsfField, strip: Strip, shape: tuple[int, int]) -> NDArray[np.intp]:

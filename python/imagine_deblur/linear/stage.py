@@ -53,6 +53,8 @@ class WienerStage:
         Reviews the restored rows; None accepts everything.
     executor : concurrent.futures.Executor, optional
         Runs blocks of rows and columns.
+    checked : bool
+        Of its plans, see `SpectrumPlan`.
 
     Notes
     -----
@@ -67,10 +69,11 @@ class WienerStage:
         *,
         guard: Guard | None = None,
         executor: Executor | None = None,
+        checked: bool = False,
     ) -> None:
         self.field = psf if isinstance(psf, PsfField) else PsfField(((psf,),))
         self.spec, self.guard = spec, guard
-        self._executor = executor
+        self._executor, self._checked = executor, checked
         lowest = min(spec.nsr)
         psfs = {psf for _, _, psf in self.field.cells}
         self._gap = max(default_gap(psf, lowest) for psf in psfs)
@@ -100,7 +103,9 @@ class WienerStage:
     def _plan_for(self, rows: int, columns: int) -> SpectrumPlan:
         plan = self._plan
         if plan is None or (plan.rows.samples, plan.columns.samples) != (rows, columns):
-            plan = SpectrumPlan(rows, columns, self._gap, executor=self._executor)
+            plan = SpectrumPlan(
+                rows, columns, self._gap, executor=self._executor, checked=self._checked
+            )
             if self._plan is None or self._plan.spectrum_shape != plan.spectrum_shape:
                 self._otf = None
             self._plan = plan

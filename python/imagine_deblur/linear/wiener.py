@@ -32,7 +32,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from imagine_deblur.errors import OptionsError
+from imagine_deblur.errors import IntegrityError, OptionsError
 from imagine_deblur.linear.extension import (
     Extension,
     Float32Array,
@@ -59,6 +59,9 @@ CHROMA = 30.0
 # Any norm would do, since forward and inverse cancel; numpy 2.4 transforms single precision forward
 # three times faster with this one than with its default.
 _NORM = "ortho"
+
+Sums = tuple[int, int]
+_MODULUS = 2**64
 
 _BLOCK = 64  # rows or columns transformed at a time: bounds the temporary copies
 _GAP_MIN, _GAP_MAX = 64, 224
@@ -185,14 +188,23 @@ class SpectrumPlan:
         Least number of extension samples along each axis.
     executor : concurrent.futures.Executor, optional
         Runs the blocks; None runs them in turn. The result does not depend on it.
+    checked : bool
+        Sum a spectrum's bits whenever a pass writes it and when the next one reads it: a bit that
+        flips in between would add one wave to the whole frame, and raises `IntegrityError`.
     """
 
     def __init__(
-        self, rows: int, columns: int, gap: int, *, executor: Executor | None = None
+        self,
+        rows: int,
+        columns: int,
+        gap: int,
+        *,
+        executor: Executor | None = None,
+        checked: bool = False,
     ) -> None:
         self.rows: Extension = plan_extension(rows, gap)
         self.columns: Extension = plan_extension(columns, gap)
-        self._executor = executor
+        self._executor, self._checked = executor, checked
         half = self.columns.length // 2 + 1
         self.spectrum_shape = (self.rows.length, half)
         self._row_frequency_squared = (np.fft.fftfreq(self.rows.length).astype(np.float32) ** 2)[
@@ -207,14 +219,24 @@ class SpectrumPlan:
         """Bytes of one half-plane spectrum."""
         return self.spectrum_shape[0] * self.spectrum_shape[1] * 8
 
-    def _run(self, count: int, work: Callable[[slice], None]) -> None:
+    def _run(self, count: int, work: Callable[[slice], Sums | None]) -> Sums:
+        """Run blocks of rows or columns; return the sums of what they read and wrote."""
         blocks = [slice(i, min(i + _BLOCK, count)) for i in range(0, count, _BLOCK)]
-        if self._executor is None:
-            for block in blocks:
-                work(block)
-        else:
-            for _ in self._executor.map(work, blocks):
-                pass
+        results = map(work, blocks) if self._executor is None else self._executor.map(work, blocks)
+        read = written = 0
+        for sums in results:
+            if sums is not None:
+                read, written = read + sums[0], written + sums[1]
+        return read % _MODULUS, written % _MODULUS
+
+    def _sum(self, spectrum: Complex64Array) -> int:
+        """Sum of 64-bit words: their order does not matter, and any flipped bit changes it."""
+        return int(np.add.reduce(spectrum.view(np.uint64), axis=None)) if self._checked else 0
+
+    def check(self, found: int, wanted: int) -> None:
+        """Compare the sum of what was read with that of what was written."""
+        if self._checked and found != wanted:
+            raise IntegrityError("a spectrum changed in memory between two passes")
 
     def real(self, spectrum: Complex64Array) -> Float32Array:
         """Return the real plane that shares storage with a spectrum.
@@ -230,9 +252,7 @@ class SpectrumPlan:
         """
         return spectrum.view(np.float32)[:, : self.columns.length]
 
-    def forward(
-        self, load: Callable[[slice, Float32Array], None], spectrum: Complex64Array
-    ) -> None:
+    def forward(self, load: Callable[[slice, Float32Array], None], spectrum: Complex64Array) -> int:
         """Extend and transform a plane.
 
         Parameters
@@ -241,27 +261,45 @@ class SpectrumPlan:
             ``load(rows, out)`` writes rows ``rows`` of the plane to `out`, float32.
         spectrum : (rows.length, columns.length // 2 + 1) complex64 ndarray
             Receives the half-plane transform.
+
+        Returns
+        -------
+        int
+            The spectrum's sum, 0 where the plan is not `checked`.
+
+        Raises
+        ------
+        IntegrityError
+            The spectrum was damaged on the way.
         """
         real = self.real(spectrum)
 
-        def fill(block: slice) -> None:
+        def fill(block: slice) -> Sums:
             rows = real[block]
             load(block, rows[:, : self.columns.samples])
             extend_columns(rows, self.columns)
+            return 0, self._sum(spectrum[block])
 
-        def transform_rows(block: slice) -> None:
+        def transform_rows(block: slice) -> Sums:
+            read = self._sum(spectrum[block])
             _fft.rfft(real[block].copy(), axis=1, norm=_NORM, out=spectrum[block])
+            return read, self._sum(spectrum[block])
 
-        self._run(self.rows.samples, fill)
+        _, filled = self._run(self.rows.samples, fill)
         extend_rows(real, self.rows)
-        self._run(self.rows.length, transform_rows)
-        self._run(
-            self.spectrum_shape[1],
-            lambda block: _transform_columns(spectrum[:, block], _fft.fft),
-        )
+        filled = (filled + self._sum(spectrum[self.rows.samples :])) % _MODULUS
+        read, transformed = self._run(self.rows.length, transform_rows)
+        self.check(read, filled)
+        read, written = self._transform_columns(spectrum, _fft.fft)
+        self.check(read, transformed)
+        return written
 
     def inverse(
-        self, spectrum: Complex64Array, store: Callable[[slice, Float32Array], None]
+        self,
+        spectrum: Complex64Array,
+        store: Callable[[slice, Float32Array], None],
+        *,
+        wanted: int = 0,
     ) -> None:
         """Transform back and hand out the frame's rows; `spectrum` is used up.
 
@@ -270,17 +308,47 @@ class SpectrumPlan:
         spectrum : (rows.length, columns.length // 2 + 1) complex64 ndarray
         store : callable
             ``store(rows, values)`` receives rows ``rows`` of the plane, float32.
-        """
-        self._run(
-            self.spectrum_shape[1],
-            lambda block: _transform_columns(spectrum[:, block], _fft.ifft),
-        )
+        wanted : int
+            The spectrum's sum, from `filter`.
 
-        def transform_rows(block: slice) -> None:
+        Raises
+        ------
+        IntegrityError
+            The spectrum was damaged; rows that were handed out are not to be used.
+        """
+        read, written = self._transform_columns(spectrum, _fft.ifft, rows=self.rows.samples)
+        self.check(read, wanted)
+
+        def transform_rows(block: slice) -> Sums:
+            found = self._sum(spectrum[block])
             values = _fft.irfft(spectrum[block], n=self.columns.length, axis=1, norm=_NORM)
             store(block, values[:, : self.columns.samples])
+            return found, 0
 
-        self._run(self.rows.samples, transform_rows)
+        read, _ = self._run(self.rows.samples, transform_rows)
+        self.check(read, written)
+
+    def _transform_columns(
+        self,
+        spectrum: Complex64Array,
+        transform: Callable[..., Complex64Array],
+        *,
+        rows: int | None = None,
+    ) -> Sums:
+        """Transform the columns in place, through contiguous copies (half the time).
+
+        The sums are those of what was read and of the first `rows` rows of what was written.
+        """
+
+        def work(block: slice) -> Sums:
+            lines = np.ascontiguousarray(spectrum[:, block].T)
+            read = self._sum(lines)
+            transform(lines, axis=1, norm=_NORM, out=lines)
+            written = self._sum(lines[:, :rows])
+            spectrum[:, block] = lines.T
+            return read, written
+
+        return self._run(self.spectrum_shape[1], work)
 
     def otf(self, psf: PSF) -> TransferArray:
         """Return the OTF on this plan's grid, real where it is real.
@@ -296,7 +364,9 @@ class SpectrumPlan:
         source: Complex64Array,
         gain: Callable[[slice, Float32Array], TransferArray],
         target: Complex64Array,
-    ) -> None:
+        *,
+        wanted: int = 0,
+    ) -> int:
         """Multiply a spectrum by a gain given by rows; `target` may be `source`.
 
         Parameters
@@ -304,20 +374,29 @@ class SpectrumPlan:
         source, target : (rows.length, columns.length // 2 + 1) complex64 ndarray
         gain : callable
             ``gain(rows, frequency_squared)`` returns the gain of those rows.
+        wanted : int
+            The sum of `source`, from `forward`.
+
+        Returns
+        -------
+        int
+            The sum of `target`, 0 where the plan is not `checked`.
+
+        Raises
+        ------
+        IntegrityError
+            `source` was damaged.
         """
 
-        def multiply(block: slice) -> None:
+        def multiply(block: slice) -> Sums:
+            read = self._sum(source[block])
             squared = self._row_frequency_squared[block] + self._column_frequency_squared
             np.multiply(source[block], gain(block, squared), out=target[block])
+            return read, self._sum(target[block])
 
-        self._run(self.rows.length, multiply)
-
-
-def _transform_columns(block: Complex64Array, transform: Callable[..., Complex64Array]) -> None:
-    """Transform the columns of a block in place, through a contiguous copy (half the time)."""
-    lines = np.ascontiguousarray(block.T)
-    transform(lines, axis=1, norm=_NORM, out=lines)
-    block[...] = lines.T
+        read, written = self._run(self.rows.length, multiply)
+        self.check(read, wanted)
+        return written
 
 
 class WienerBank:
@@ -343,9 +422,14 @@ class WienerBank:
         self.psf, self.spec, self.plan = psf, spec, plan
         self._otf = plan.otf(psf) if otf is None else otf
 
-    def _filter(self, source: Complex64Array, nsr: float, target: Complex64Array) -> None:
-        self.plan.filter(
-            source, lambda block, squared: wiener_gain(self._otf[block], squared, nsr), target
+    def _filter(
+        self, source: Complex64Array, nsr: float, target: Complex64Array, wanted: int
+    ) -> int:
+        return self.plan.filter(
+            source,
+            lambda block, squared: wiener_gain(self._otf[block], squared, nsr),
+            target,
+            wanted=wanted,
         )
 
     def run(
@@ -379,31 +463,36 @@ class WienerBank:
         spectrum, luma = work
         base_nsr = self.spec.nsr[self.spec.base]
         others = [nsr for k, nsr in enumerate(self.spec.nsr) if k != self.spec.base]
-        self.plan.forward(partial(_load_luma, load, bands), luma)
+        luma_sum = self.plan.forward(partial(_load_luma, load, bands), luma)
         done = 0
 
         def back(
-            source: Complex64Array, nsr: float, targets: Mapping[int, float], *, add: bool = False
+            source: Complex64Array,
+            total: int,
+            nsr: float,
+            targets: Mapping[int, float],
+            *,
+            add: bool = False,
         ) -> int:
-            self._filter(source, nsr, spectrum)
+            wanted = self._filter(source, nsr, spectrum, total)
 
             def give(rows: slice, values: Float32Array) -> None:
                 for plane, weight in targets.items():
                     store(plane, rows, values if weight == 1 else values * np.float32(weight), add)
 
-            self.plan.inverse(spectrum, give)
+            self.plan.inverse(spectrum, give, wanted=wanted)
             return done + 1
 
         for plane, nsr in enumerate(others, start=bands):
-            done = back(luma, nsr, {plane: 1.0})
+            done = back(luma, luma_sum, nsr, {plane: 1.0})
             yield done
-        done = back(luma, base_nsr, dict.fromkeys(range(bands), 1.0))
+        done = back(luma, luma_sum, base_nsr, dict.fromkeys(range(bands), 1.0))
         yield done
         if bands == 3:
             for band in (0, 2):
-                self.plan.forward(partial(_load_difference, load, band), spectrum)
+                total = self.plan.forward(partial(_load_difference, load, band), spectrum)
                 targets = {band: 1.0, 1: -LUMA[band] / LUMA[1]}
-                done = back(spectrum, self.spec.chroma * base_nsr, targets, add=True)
+                done = back(spectrum, total, self.spec.chroma * base_nsr, targets, add=True)
                 yield done
         if self.spec.level:
             constant = np.full((1, self.plan.columns.samples), self.spec.level_value, np.float32)

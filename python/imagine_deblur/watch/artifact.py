@@ -7,12 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from imagine_deblur.errors import ImagineDeblurError
+from imagine_deblur.errors import IntegrityError
 from imagine_deblur.files import replacing
-
-
-class IntegrityError(ImagineDeblurError, RuntimeError):
-    """Weights, PSF or results are damaged and no good copy is left."""
 
 
 @dataclass

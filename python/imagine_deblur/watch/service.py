@@ -19,11 +19,11 @@ from imagine_deblur.errors import (
     CancelledError,
     EngineError,
     ImagineDeblurError,
+    IntegrityError,
     OptionsError,
 )
 from imagine_deblur.options import Options
 from imagine_deblur.watch import inbox as inboxes
-from imagine_deblur.watch.artifact import IntegrityError
 from imagine_deblur.watch.delivery import Delivery
 from imagine_deblur.watch.inbox import FolderLock, Found, Inbox
 from imagine_deblur.watch.journal import (

@@ -6,6 +6,7 @@ Before a result is handed on:
 - the PSF in use is the record's, and the stage's transfer function is the one computed first;
 - the engine still answers a fixed tile with the same bits;
 - every `golden_every` frames, the whole session restores a fixed picture to the same bits;
+- no spectrum changed between two passes of the linear stage (`SpectrumPlan`);
 - the output is compared with the capture (`verify`).
 
 A finding throws the result away, mends or reloads what is damaged, and restores the frame again.
@@ -27,12 +28,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagine_deblur.blur import given_blur, parse_preset
+from imagine_deblur.errors import IntegrityError
 from imagine_deblur.options import Options
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.report import Report
 from imagine_deblur.session import Session
 from imagine_deblur.watch import verify
-from imagine_deblur.watch.artifact import Artifact, IntegrityError
+from imagine_deblur.watch.artifact import Artifact
 
 _ATTEMPTS = 4
 _GOLDEN_SEED = 20_260_311
@@ -87,7 +89,7 @@ class GuardedSession:
         self._tiles: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
         self._otf: tuple[Any, int] | None = None
         self.artifacts = self._read_psf(self._options)
-        self.session = Session(self._options)
+        self.session = self._open({})
         descriptor = self.session._model.descriptor
         if descriptor is not None:
             self.artifacts.append(Artifact.read("weights", Path(descriptor.path)))
@@ -116,8 +118,12 @@ class GuardedSession:
         for _ in range(_ATTEMPTS):
             if self._psf_of(self.session) != self._psf_digest:
                 self._mend(["psf_in_use"])  # a wild PSF could ask for any amount of work
-            report = self.session.process(source, output, progress=progress)
             self._frames += 1
+            try:
+                report = self.session.process(source, output, progress=progress)
+            except IntegrityError:
+                self._mend(["spectrum"])
+                continue
             if findings := self._findings():
                 self._mend(findings)
                 continue
@@ -132,7 +138,7 @@ class GuardedSession:
             seen.add(digest)
             self.events["doubt"] += 1
             self._mend([])
-        raise IntegrityError(f"{_ATTEMPTS} attempts gave results that are in doubt and disagree")
+        raise IntegrityError(f"{_ATTEMPTS} attempts were damaged, or in doubt and disagree")
 
     def _findings(self) -> list[str]:
         findings: list[str] = []
@@ -260,10 +266,10 @@ class GuardedSession:
     def _probe(self, engine: Any) -> str:
         shape = (engine.input_planes, engine.tile_rows, engine.tile_columns)
         if self._tiles is None or self._tiles[0].shape != shape:
-            rng = np.random.default_rng(_GOLDEN_SEED)
-            tile = rng.random(shape, np.float32)
-            tile -= np.float32(0.5)
-            self._tiles = (tile, np.empty((engine.output_bands, *shape[1:]), np.float32))
+            self._tiles = (
+                probe_tile(*shape),
+                np.empty((engine.output_bands, *shape[1:]), np.float32),
+            )
         source, result = self._tiles
         engine.infer(source, result)
         return hashlib.sha256(result.data).hexdigest()
@@ -287,7 +293,12 @@ class GuardedSession:
         }
         self.session.close()
         self._otf = None
-        self.session = Session(replace(self._options, **changes))
+        self.session = self._open(changes)
+
+    def _open(self, changes: dict[str, Any]) -> Session:
+        session = Session(replace(self._options, **changes))
+        session.check_spectra = True
+        return session
 
     def reload_psf(self) -> None:
         """Read the PSF record again, as after an uplink; the old one stays on an error.
@@ -320,6 +331,25 @@ class GuardedSession:
         if given is None or given.psf is None:
             return ""
         return hashlib.sha256(json.dumps(given.psf.to_dict()).encode()).hexdigest()
+
+
+def probe_tile(planes: int, rows: int, columns: int) -> NDArray[np.float32]:
+    """Return the engine's fixed input: (planes, rows, columns) float32 about 0, always the same.
+
+    Noise on the left, shapes of rising contrast on the right, the same in every plane as a scene's
+    are: some units of a network answer to one of them only.
+    """
+    rng = np.random.default_rng(_GOLDEN_SEED)
+    tile: NDArray[np.float32] = rng.random((planes, rows, columns), np.float32)
+    tile -= np.float32(0.5)
+    half = columns // 2
+    shapes = golden_picture(rows, columns - half).mean(axis=2) - np.float32(0.4)
+    y, x = np.arange(rows)[:, None], np.arange(columns - half)
+    shapes += np.where((y // 16 + x // 24) % 2, np.float32(0.12), np.float32(-0.12))
+    shapes *= np.linspace(0.2, 3.0, rows, dtype=np.float32)[:, None]
+    tile[:, :, half:] *= np.float32(0.02)
+    tile[:, :, half:] += shapes
+    return tile
 
 
 def golden_picture(rows: int, columns: int) -> NDArray[np.float32]:
