@@ -90,8 +90,8 @@ def best_psnr(case: protocols.Case, psf: PSF) -> float:
         def load(band: int, rows: slice, out: np.ndarray) -> None:
             out[...] = image[rows, :, band]
 
-        def store(plane: int, rows: slice, values: np.ndarray, planes=planes) -> None:
-            planes[plane, rows] = values
+        def store(plane: int, rows: slice, values: np.ndarray, add: bool, planes=planes) -> None:
+            planes[plane, rows] = planes[plane, rows] + values if add else values
 
         for _ in WienerBank(psf, WienerSpec((nsr,), 0), plan, otf=otf).run(load, store, work):
             pass

@@ -234,8 +234,8 @@ def test_a_bit_that_flips_in_a_spectrum_is_noticed(
         def load(band: int, rows: slice, target: Any) -> None:
             target[...] = image[rows, :, band]
 
-        def store(plane: int, rows: slice, values: Any) -> None:
-            out[plane, rows] = values
+        def store(plane: int, rows: slice, values: Any, add: bool) -> None:
+            out[plane, rows] = out[plane, rows] + values if add else values
 
         for _ in WienerBank(psf, spec, plan).run(load, store, work):  # type: ignore[arg-type]
             pass

@@ -281,8 +281,10 @@ class SpectrumPlan:
             return 0, self._sum(spectrum[block])
 
         def transform_rows(block: slice) -> Sums:
-            read = self._sum(spectrum[block])
-            _fft.rfft(real[block].copy(), axis=1, norm=_NORM, out=spectrum[block])
+            lines = spectrum[block].copy()  # what is summed is what is used
+            read = self._sum(lines)
+            samples = lines.view(np.float32)[:, : self.columns.length]
+            _fft.rfft(samples, axis=1, norm=_NORM, out=spectrum[block])
             return read, self._sum(spectrum[block])
 
         _, filled = self._run(self.rows.samples, fill)
@@ -320,8 +322,8 @@ class SpectrumPlan:
         self.check(read, wanted)
 
         def transform_rows(block: slice) -> Sums:
-            found = self._sum(spectrum[block])
             values = _fft.irfft(spectrum[block], n=self.columns.length, axis=1, norm=_NORM)
+            found = self._sum(spectrum[block])  # after it was used: no moment is left unwatched
             store(block, values[:, : self.columns.samples])
             return found, 0
 
@@ -389,9 +391,10 @@ class SpectrumPlan:
         """
 
         def multiply(block: slice) -> Sums:
-            read = self._sum(source[block])
+            values = source[block].copy()
+            read = self._sum(values)
             squared = self._row_frequency_squared[block] + self._column_frequency_squared
-            np.multiply(source[block], gain(block, squared), out=target[block])
+            np.multiply(values, gain(block, squared), out=target[block])
             return read, self._sum(target[block])
 
         read, written = self._run(self.rows.length, multiply)
