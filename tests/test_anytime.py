@@ -54,7 +54,7 @@ def chooser(monkeypatch):
     """A chooser whose networks take 1e-6 (fast) and 4e-6 (best) seconds a pixel."""
     speeds = {"fast": 1e-6, "best": 4e-6}
     monkeypatch.setattr(anytime, "bundled_models", lambda: dict.fromkeys(speeds))
-    monkeypatch.setattr(anytime, "resolve_model", lambda name: name)
+    monkeypatch.setattr(anytime, "resolve_model", lambda name, precision: name)
     result = anytime.Chooser(Options(), 1)
     result._seconds_per_pixel = speeds
     result.other_seconds_per_pixel = 1e-7

@@ -2,12 +2,15 @@
 
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "bindings/callable_engine.h"
 #include "bindings/register.h"
 #include "engine/identity_engine.h"
 #include "engine/openvino_engine.h"
+#include "engine/plain_network_engine.h"
 
 namespace py = pybind11;
 
@@ -24,6 +27,19 @@ py::dict settings(const OpenVinoEngine& engine) {
   out["performance_hint"] = s.performance_hint;
   out["pin_threads"] = s.pin_threads;
   return out;
+}
+
+using Floats = py::array_t<float, py::array::c_style>;
+
+PlainLayer layer(const Floats& weights, const Floats& bias) {
+  if (weights.ndim() != 4 || weights.shape(2) != 3 || weights.shape(3) != 3 || bias.ndim() != 1) {
+    throw Error(ErrorKind::kEngine, "a layer's weights must be (outputs, inputs, 3, 3)",
+                {.field = "layers"});
+  }
+  return {.inputs = static_cast<int>(weights.shape(1)),
+          .outputs = static_cast<int>(weights.shape(0)),
+          .weights = std::vector<float>(weights.data(), weights.data() + weights.size()),
+          .bias = std::vector<float>(bias.data(), bias.data() + bias.size())};
 }
 
 // One tile given as arrays, for tests and benchmarks of the bare engine.
@@ -77,7 +93,7 @@ void register_engines(py::module_& module) {
       .def(py::init([](const std::string& library_path, const std::string& model_path,
                        int input_planes, int output_bands, int tile_rows, int tile_columns,
                        int halo, bool local, float input_offset, int threads,
-                       const std::string& precision, bool pin_threads,
+                       const std::string& precision, bool quantised, bool pin_threads,
                        const std::string& cache_directory) {
              OpenVinoOptions options;
              options.library_path = library_path;
@@ -91,6 +107,7 @@ void register_engines(py::module_& module) {
              options.input_offset = input_offset;
              options.threads = threads;
              options.precision = precision;
+             options.quantised = quantised;
              options.pin_threads = pin_threads;
              options.cache_directory = cache_directory;
              const py::gil_scoped_release unlocked;
@@ -99,9 +116,41 @@ void register_engines(py::module_& module) {
            py::kw_only(), py::arg("library_path"), py::arg("model_path"), py::arg("input_planes"),
            py::arg("output_bands") = 3, py::arg("tile_rows"), py::arg("tile_columns"),
            py::arg("halo") = 0, py::arg("local") = true, py::arg("input_offset") = 0.0F,
-           py::arg("threads") = 1, py::arg("precision") = "f32", py::arg("pin_threads") = false,
-           py::arg("cache_directory") = "")
+           py::arg("threads") = 1, py::arg("precision") = "f32", py::arg("quantised") = false,
+           py::arg("pin_threads") = false, py::arg("cache_directory") = "")
       .def("settings", &settings);
+
+  py::class_<PlainNetworkEngine, Engine>(module, "PlainNetworkEngine")
+      .def(py::init([](const std::vector<std::pair<Floats, Floats>>& layers, int unshuffle,
+                       int base_plane, float base_offset, int input_planes, int output_bands,
+                       int tile_rows, int tile_columns, int halo, bool local, float input_offset,
+                       int threads) {
+             PlainNetworkOptions options;
+             for (const auto& [weights, bias] : layers) options.layers.push_back(layer(weights, bias));
+             options.unshuffle = unshuffle;
+             options.base_plane = base_plane;
+             options.base_offset = base_offset;
+             options.input_planes = input_planes;
+             options.output_bands = output_bands;
+             options.tile_rows = tile_rows;
+             options.tile_columns = tile_columns;
+             options.halo = {halo, halo};
+             options.local = local;
+             options.input_offset = input_offset;
+             options.threads = threads;
+             return std::make_unique<PlainNetworkEngine>(options);
+           }),
+           py::arg("layers"), py::kw_only(), py::arg("unshuffle") = 1, py::arg("base_plane") = 0,
+           py::arg("base_offset") = 0.0F, py::arg("input_planes"), py::arg("output_bands") = 3,
+           py::arg("tile_rows"), py::arg("tile_columns"), py::arg("halo") = 0,
+           py::arg("local") = true, py::arg("input_offset") = 0.0F, py::arg("threads") = 1)
+      .def("settings", [](const PlainNetworkEngine& engine) {
+        py::dict out;
+        out["threads"] = engine.threads();
+        out["precision"] = engine.spec().precision;
+        out["instructions"] = engine.instructions();
+        return out;
+      });
 
   py::class_<CallableEngine, Engine>(module, "CallableEngine")
       .def(py::init([](py::object function, const std::string& name, const std::string& precision,

@@ -309,7 +309,7 @@ OpenVinoEngine::OpenVinoEngine(const OpenVinoOptions& options)
     refuse(model_name_, "it computes in " + effective_.precision + ", asked for f32");
   }
   spec_ = {.name = "openvino",
-           .precision = effective_.precision,
+           .precision = options.quantised ? "int8" : effective_.precision,
            .input_planes = options.input_planes,
            .output_bands = options.output_bands,
            .tile_rows = options.tile_rows,

@@ -28,6 +28,7 @@ struct OpenVinoOptions {
 
   int threads = 1;                // INFERENCE_NUM_THREADS, the caller's included; at least 1
   std::string precision = "f32";  // or "bf16"
+  bool quantised = false;  // the model itself is int8: `precision` is that of its other layers
   bool pin_threads = false;       // ENABLE_CPU_PINNING
   std::string cache_directory;    // compiled models are kept here; empty: nowhere
 };

@@ -171,8 +171,28 @@ class OpenVinoEngine(Engine):
         input_offset: float = 0.0,
         threads: int = 1,
         precision: str = "f32",
+        quantised: bool = False,
         pin_threads: bool = False,
         cache_directory: str = "",
+    ) -> None: ...
+    def settings(self) -> dict[str, Any]: ...
+
+class PlainNetworkEngine(Engine):
+    def __init__(
+        self,
+        layers: list[tuple[NDArray[np.float32], NDArray[np.float32]]],
+        *,
+        unshuffle: int = 1,
+        base_plane: int = 0,
+        base_offset: float = 0.0,
+        input_planes: int,
+        output_bands: int = 3,
+        tile_rows: int,
+        tile_columns: int,
+        halo: int = 0,
+        local: bool = True,
+        input_offset: float = 0.0,
+        threads: int = 1,
     ) -> None: ...
     def settings(self) -> dict[str, Any]: ...
 

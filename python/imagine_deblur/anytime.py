@@ -65,7 +65,7 @@ class Chooser:
                 continue
             seconds = other + self._speed(name) * pixels * ensemble * _OVERHEAD * _SAFETY
             if seconds <= deadline:
-                return Choice(resolve_model(name), ensemble, seconds)
+                return Choice(resolve_model(name, self._options.precision), ensemble, seconds)
         return Choice(WIENER, 1, other)
 
     def observe(self, pixels: int, seconds: dict[str, float]) -> None:
@@ -75,7 +75,7 @@ class Chooser:
 
     def _speed(self, name: str) -> float:
         if name not in self._seconds_per_pixel:
-            model = resolve_model(name)
+            model = resolve_model(name, self._options.precision)
             side = model.tile_side(_PROBE)
             engine = build_engine(model, self._options, self._threads, side, side, 3)
             tile = np.zeros((engine.input_planes, side, side), np.float32)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imagine_deblur.engines.descriptor import ModelDescriptor, describe
+from imagine_deblur.engines.descriptor import ModelDescriptor, describe, int8_sibling
 from imagine_deblur.engines.onnx_file import read_summary
 from imagine_deblur.errors import EngineError
 from imagine_deblur.linear.noise import bank_level
@@ -180,13 +180,21 @@ def bundled_models() -> dict[str, Path]:
     return {name: path for name in BUNDLED if (path := folder / f"{name}.onnx").exists()}
 
 
-def resolve_model(argument: ModelArgument) -> Model:
+def resolve_model(argument: ModelArgument, precision: str = "f32") -> Model:
     """Return the model an option names.
+
+    Parameters
+    ----------
+    argument : str, path or callable
+        `Options.model`.
+    precision : str
+        `Options.precision`; ``"int8"`` takes a network's quantised sibling.
 
     Raises
     ------
     EngineError
-        A bundled name this installation lacks, or a file that is not a usable network.
+        A bundled name this installation lacks, a file that is not a usable network, or int8 of a
+        network that has no such sibling.
     OSError
         The file cannot be read.
     """
@@ -199,14 +207,27 @@ def resolve_model(argument: ModelArgument) -> Model:
     if name in (IDENTITY.name, WIENER.name):
         return IDENTITY if name == IDENTITY.name else WIENER
     if name in bundled:
-        return Model(name, descriptor=describe(bundled[name]))
+        return Model(name, descriptor=_described(bundled[name], precision))
     if name in BUNDLED:
         raise EngineError(
             f"model {name!r} is not in this installation; it has: "
             f"{', '.join([*bundled, 'wiener', 'identity'])}",
             model=name,
         )
-    return Model(Path(name).stem, descriptor=describe(name))
+    return Model(Path(name).stem, descriptor=_described(Path(name), precision))
+
+
+def _described(path: Path, precision: str) -> ModelDescriptor:
+    found = describe(path)
+    if precision != "int8" or found.precision == "int8":
+        return found
+    if not int8_sibling(path).exists():
+        raise EngineError(
+            f"{path} has no int8 version {int8_sibling(path).name} beside it; make one with "
+            "`imagine-deblur quantise`",
+            model=str(path),
+        )
+    return describe(int8_sibling(path))
 
 
 def build_engine(

@@ -18,8 +18,8 @@ from imagine_deblur.errors import OptionsError
 from imagine_deblur.psf.field import PsfField
 from imagine_deblur.psf.models import PSF
 
-ENGINES = ("auto", "openvino", "onnxruntime")
-PRECISIONS = ("f32", "bf16", "auto")
+ENGINES = ("auto", "builtin", "openvino", "onnxruntime")
+PRECISIONS = ("f32", "bf16", "int8", "auto")
 SUBSAMPLINGS = ("keep", "4:4:4", "4:2:2", "4:2:0")
 SCHEDULINGS = ("normal", "batch", "idle")
 WITHOUT_INFORMATION = ("passthrough", "error")
@@ -80,10 +80,13 @@ class Options:
         ``"auto"``: the bundled network, chosen by `deadline`; ``"fast"``, ``"best"``: that one;
         ``"wiener"``: the linear stage alone; ``"identity"``: nothing, for tests; a path: an ONNX
         file; a callable: takes and returns float32 tiles of (3, rows, columns) in [0, 1].
-    engine : {"auto", "openvino", "onnxruntime"}
-        The runtime; ``"auto"`` prefers OpenVINO where it is installed.
-    precision : {"f32", "bf16", "auto"}
-        Arithmetic of the network; ``"auto"`` takes bf16 where the CPU has it.
+    engine : {"auto", "builtin", "openvino", "onnxruntime"}
+        Who computes the network; ``"auto"`` takes the core's own engine for the bundled networks in
+        f32, else OpenVINO where it is installed.
+    precision : {"f32", "bf16", "int8", "auto"}
+        Arithmetic of the network; ``"auto"`` is the quickest that changes no picture visibly: f32
+        where the core computes the network itself, else bf16 where the CPU has it. ``"int8"`` takes
+        the network's quantised sibling: bundled, or ``NAME.int8.onnx`` beside ``NAME.onnx``.
     nsr : float or None
         Noise-to-signal power ratio at Nyquist; None: as found in the capture.
     tile : int

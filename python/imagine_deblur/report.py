@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,10 @@ class Report:
         How the frame was cut; one strip is the whole frame.
     guard_replaced : int
         Blocks the guard replaced.
+    guard_mask : (n, m) uint8 ndarray or None
+        What became of each block of 32 x 32 px: 0 the network's restoration was kept, 1 the base
+        Wiener restoration took its place, 2 the capture did. None where nothing was reviewed. Not
+        part of `as_dict`.
     threads : int
     warnings : tuple of str
     version : str
@@ -75,10 +82,11 @@ class Report:
     threads: int
     warnings: tuple[str, ...] = field(default=())
     version: str = ""
+    guard_mask: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, ready for `json.dumps`."""
-        return asdict(self)
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "guard_mask"}
 
     @property
     def megapixels_per_second(self) -> float:

@@ -90,7 +90,7 @@ class Session:
         self._host_bytes = host_bytes()
         self._threads = self.options.threads or int(_core.topology()["usable_threads"])
         self._given = None if self.options.psf is None else given_blur(self.options.psf)
-        self._model: Model = resolve_model(self.options.model)
+        self._model: Model = resolve_model(self.options.model, self.options.precision)
         anytime = self.options.deadline is not None and self.options.model == "auto"
         self._chooser = Chooser(self.options, self._threads) if anytime else None
         self._workers: _core.WorkerPool | None = None
@@ -539,6 +539,7 @@ class Session:
         seconds["total"] = total_seconds
         if self._chooser is not None:
             self._chooser.observe(shape[0] * shape[1], seconds)
+        guard = None if run.stage is None else run.stage.guard
         return Report(
             source=source,
             output=output,
@@ -564,6 +565,7 @@ class Session:
             strips=native["strips"],
             margin_rows=native["margin_rows"],
             guard_replaced=native["replaced_blocks"],
+            guard_mask=None if guard is None else guard.frame_mask(shape[0], shape[1]),
             threads=self._threads,
             warnings=warnings,
             version=VERSION,

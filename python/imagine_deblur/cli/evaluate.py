@@ -8,6 +8,8 @@ import json
 import sys
 from typing import Any
 
+from imagine_deblur.options import PRECISIONS
+
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
@@ -33,7 +35,7 @@ def add_parser(commands: Any) -> None:
         help="may be given several times; default: auto",
     )
     parser.add_argument("--engine", default="auto")
-    parser.add_argument("--precision", default="f32")
+    parser.add_argument("--precision", choices=PRECISIONS, default="f32")
     parser.add_argument("--cores", type=int, dest="threads")
     parser.add_argument("--limit", type=int, help="about this many scenes, evenly spaced")
     parser.add_argument(

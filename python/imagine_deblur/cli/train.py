@@ -1,4 +1,4 @@
-"""``imagine-deblur train`` and ``export``: need the extra [train]."""
+"""``imagine-deblur train``, ``export`` and ``quantise``: need the extra [train]."""
 
 from __future__ import annotations
 
@@ -41,6 +41,15 @@ def add_parser(commands: Any) -> None:
     )
     export.set_defaults(run=run_export)
 
+    quantise = commands.add_parser("quantise", help="write the int8 version of an exported network")
+    quantise.add_argument("model", help="ONNX file written by export")
+    quantise.add_argument("path", help="usually NAME.int8.onnx beside NAME.onnx")
+    quantise.add_argument(
+        "data", help="folder of sharp images to calibrate on: training's, not test's"
+    )
+    quantise.add_argument("--groups", type=int, help="groups of nine crops to calibrate on")
+    quantise.set_defaults(run=run_quantise)
+
 
 def run_train(parsed: argparse.Namespace) -> int:
     """Train or resume; print the checkpoint's path."""
@@ -74,4 +83,14 @@ def run_export(parsed: argparse.Namespace) -> int:
         rotations=parsed.rotations,
     )
     print(json.dumps(descriptor, indent=2))
+    return 0
+
+
+def run_quantise(parsed: argparse.Namespace) -> int:
+    """Quantise; print the descriptor."""
+    _need_torch()
+    from imagine_deblur.train.quantise import GROUPS, quantise
+
+    made = quantise(parsed.model, parsed.path, parsed.data, groups=parsed.groups or GROUPS)
+    print(made.to_json())
     return 0

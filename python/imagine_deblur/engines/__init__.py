@@ -5,6 +5,7 @@ opens it on the runtime that `select` names; `native` turns any engine into what
 takes.
 """
 
+from imagine_deblur.engines.builtin import BuiltinEngine
 from imagine_deblur.engines.choose import ENGINES, open_engine, select
 from imagine_deblur.engines.descriptor import ModelDescriptor, describe
 from imagine_deblur.engines.ensemble import EnsembleEngine
@@ -17,6 +18,7 @@ from imagine_deblur.engines.spec import Engine, EngineSpec, Tile, native
 
 __all__ = [
     "ENGINES",
+    "BuiltinEngine",
     "CallableEngine",
     "Engine",
     "EngineSettings",

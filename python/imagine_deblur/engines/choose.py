@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from imagine_deblur.engines.builtin import BuiltinEngine, read_plain_network
 from imagine_deblur.engines.descriptor import ModelDescriptor
 from imagine_deblur.engines.onnxruntime import CURE as _ORT_CURE
 from imagine_deblur.engines.onnxruntime import OrtEngine, find_onnxruntime
@@ -16,7 +17,7 @@ from imagine_deblur.engines.settings import EngineSettings
 from imagine_deblur.engines.spec import Engine
 from imagine_deblur.errors import EngineError, OptionsError
 
-ENGINES = ("auto", "openvino", "onnxruntime", "identity")
+ENGINES = ("auto", "builtin", "openvino", "onnxruntime", "identity")
 
 _log = logging.getLogger("imagine_deblur.engines")
 
@@ -26,13 +27,14 @@ def select(engine: str = "auto") -> str:
 
     Parameters
     ----------
-    engine : {"auto", "openvino", "onnxruntime", "identity"}
-        ``"auto"``: OpenVINO where it is found, else ONNX Runtime.
+    engine : {"auto", "builtin", "openvino", "onnxruntime", "identity"}
+        ``"auto"``: OpenVINO where it is found, else ONNX Runtime; for a network that the core does
+        not compute itself.
 
     Returns
     -------
     str
-        ``"openvino"``, ``"onnxruntime"`` or ``"identity"``.
+        ``"builtin"``, ``"openvino"``, ``"onnxruntime"`` or ``"identity"``.
 
     Raises
     ------
@@ -43,7 +45,7 @@ def select(engine: str = "auto") -> str:
     """
     if engine not in ENGINES:
         raise OptionsError("engine", engine, ", ".join(ENGINES))
-    if engine == "identity":
+    if engine in ("identity", "builtin"):
         return engine
     if engine == "auto":
         return _first_found()
@@ -87,10 +89,12 @@ def open_engine(
         What `describe` returned.
     tile : (int, int)
         Rows and columns of the tile in px, halo included, multiples of `descriptor.multiple_of`.
-    engine : {"auto", "openvino", "onnxruntime", "identity"}
-        ``"auto"`` goes on to ONNX Runtime, with a warning in the log, where OpenVINO is found but
-        cannot run (its library needs a newer system, say). ``"identity"`` ignores the network and
-        hands on the planes its residual is added to: the linear restoration.
+    engine : {"auto", "builtin", "openvino", "onnxruntime", "identity"}
+        ``"auto"`` takes the core's own engine where the network is of this package and f32 is
+        allowed, else OpenVINO; it goes on to ONNX Runtime, with a warning in the log, where
+        OpenVINO is found but cannot run (its library needs a newer system, say). ``"identity"``
+        ignores the network and hands on the planes its residual is added to: the linear
+        restoration.
     settings : EngineSettings, optional
 
     Returns
@@ -108,10 +112,20 @@ def open_engine(
     m = descriptor.multiple_of
     if min(tile) < 1 or tile[0] % m or tile[1] % m:
         raise OptionsError("tile", tile, f"rows and columns that are multiples of {m}")
+    if (
+        engine == "auto"
+        and settings.precision in ("f32", "auto")
+        and read_plain_network(descriptor)
+    ):
+        return BuiltinEngine(descriptor, tile, settings)
     chosen = select(engine)
     if chosen == "identity":
         return _identity(descriptor, tile)
-    openers: dict[str, Callable[..., Any]] = {"openvino": OpenVinoEngine, "onnxruntime": OrtEngine}
+    openers: dict[str, Callable[..., Any]] = {
+        "builtin": BuiltinEngine,
+        "openvino": OpenVinoEngine,
+        "onnxruntime": OrtEngine,
+    }
     try:
         opened: Engine = openers[chosen](descriptor, tile, settings)
     except EngineError as error:

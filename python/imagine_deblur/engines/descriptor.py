@@ -272,6 +272,11 @@ def _shape_text(shape: tuple[int | str, ...]) -> str:
     return "x".join(str(v) if isinstance(v, int) else "?" for v in shape) or "a scalar"
 
 
+def int8_sibling(path: Path) -> Path:
+    """Return where the quantised version of a network file lies: ``NAME.int8.onnx`` beside it."""
+    return path.with_name(f"{path.stem}.int8.onnx")
+
+
 def file_sha256(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file in lower-case hex, read in pieces."""
     with open(path, "rb") as file:

@@ -1,28 +1,34 @@
 """Read what an ONNX file says about itself without loading it, or any ONNX library.
 
 An ONNX file is one Protocol Buffers message, ``ModelProto``. Only the fields named below are
-decoded; everything else, the weights above all, is skipped by its length, so that reading costs a
-few kilobytes however large the network is.
+decoded; everything else is skipped by its length. `read_summary` skips the weights too, so that it
+costs a few kilobytes however large the network is; `read_graph` is for the small networks that this
+package computes itself.
 
 References
 ----------
 Protocol Buffers encoding: base-128 varints, a tag ``(field << 3) | wire type`` before each value.
 Field numbers: onnx/onnx.proto3, messages ModelProto, GraphProto, ValueInfoProto, TypeProto,
-TensorShapeProto, TensorProto and StringStringEntryProto.
+TensorShapeProto, TensorProto, NodeProto, AttributeProto and StringStringEntryProto.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
 
 from imagine_deblur.errors import EngineError
 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _LONGEST_TEXT = 1 << 20  # of a name or a metadata value, bytes
-_FLOAT = 1  # TensorProto.DataType
+_FLOAT, _INT64 = 1, 7  # TensorProto.DataType
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,9 @@ class _Message:
         if self._file.tell() != self._end:
             raise _Damaged
 
+    def at_end(self) -> bool:
+        return self._file.tell() >= self._end
+
     def varint(self) -> int:
         value = 0
         for shift in range(0, 70, 7):
@@ -103,6 +112,12 @@ class _Message:
             raise _Damaged
         return self._file.read(length).decode("utf-8", errors="replace")
 
+    def data(self) -> bytes:
+        length = self.varint()
+        if self._file.tell() + length > self._end:
+            raise _Damaged
+        return self._file.read(length)
+
     def _skip(self, wire: int) -> None:
         if wire == _VARINT:
             self.varint()
@@ -113,6 +128,24 @@ class _Message:
             self._file.seek(length, os.SEEK_CUR)
         else:
             raise _Damaged  # groups are not used by ONNX
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of a graph; of its attributes those that are an integer, integers or a text."""
+
+    kind: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: dict[str, int | tuple[int, ...] | str]
+
+
+@dataclass(frozen=True)
+class OnnxGraph:
+    """A small network's graph with its constants."""
+
+    nodes: tuple[Node, ...]
+    constants: dict[str, NDArray[np.generic]]
 
 
 def _entry(message: _Message) -> tuple[str, str]:
@@ -209,6 +242,123 @@ def _model(message: _Message) -> OnnxSummary:
     return OnnxSummary(ir_version, producer, metadata, inputs, outputs)
 
 
+def _integers(message: _Message, wire: int) -> list[int]:
+    """The values of a repeated integer field, packed or not, as signed 64 bits."""
+    if wire == _VARINT:
+        values = [message.varint()]
+    else:
+        packed, values = message.message(), []
+        while not packed.at_end():
+            values.append(packed.varint())
+    return [v - (1 << 64) if v >= 1 << 63 else v for v in values]
+
+
+def _attribute(message: _Message) -> tuple[str, int | tuple[int, ...] | str | None]:
+    name = ""
+    value: int | str | None = None
+    many: list[int] = []
+    for field, wire in message.fields():
+        if field == 1 and wire == _LENGTH:
+            name = message.text()
+        elif field == 3 and wire == _VARINT:
+            (value,) = _integers(message, wire)
+        elif field == 4 and wire == _LENGTH:
+            value = message.text()
+        elif field == 8 and wire in (_VARINT, _LENGTH):
+            many += _integers(message, wire)
+    return name, tuple(many) if many else value
+
+
+def _node(message: _Message) -> Node:
+    kind = ""
+    inputs: list[str] = []
+    outputs: list[str] = []
+    attributes: dict[str, int | tuple[int, ...] | str] = {}
+    for field, wire in message.fields():
+        if wire != _LENGTH:
+            continue
+        if field in (1, 2):
+            (inputs if field == 1 else outputs).append(message.text())
+        elif field == 4:
+            kind = message.text()
+        elif field == 5:
+            name, value = _attribute(message.message())
+            if value is not None:
+                attributes[name] = value
+    return Node(kind, tuple(inputs), tuple(outputs), attributes)
+
+
+def _constant(message: _Message) -> tuple[str, NDArray[np.generic] | None]:
+    """A tensor of float32 or int64 with raw data; None of another kind."""
+    shape: list[int] = []
+    element, name, raw = 0, "", b""
+    for field, wire in message.fields():
+        if field == 1 and wire in (_VARINT, _LENGTH):
+            shape += _integers(message, wire)
+        elif field == 2 and wire == _VARINT:
+            element = message.varint()
+        elif field == 8 and wire == _LENGTH:
+            name = message.text()
+        elif field == 9 and wire == _LENGTH:
+            raw = message.data()
+    dtype = {_FLOAT: "<f4", _INT64: "<i8"}.get(element)
+    if dtype is None or len(raw) != np.dtype(dtype).itemsize * math.prod(shape):
+        return name, None
+    return name, np.frombuffer(raw, dtype).reshape(shape)
+
+
+def _graph_with_constants(message: _Message) -> OnnxGraph:
+    nodes: list[Node] = []
+    constants: dict[str, NDArray[np.generic]] = {}
+    for field, wire in message.fields():
+        if field != 7 or wire != _LENGTH:
+            continue
+        graph = message.message()
+        for inner, inner_wire in graph.fields():
+            if inner == 1 and inner_wire == _LENGTH:
+                nodes.append(_node(graph.message()))
+            elif inner == 5 and inner_wire == _LENGTH:
+                name, value = _constant(graph.message())
+                if value is not None:
+                    constants[name] = value
+    return OnnxGraph(tuple(nodes), constants)
+
+
+def read_graph(path: str | os.PathLike[str]) -> OnnxGraph:
+    """Read the nodes and the float32 and int64 constants of an ONNX file, all of it.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    OnnxGraph
+
+    Raises
+    ------
+    EngineError
+        The file is not an ONNX model, or is cut short.
+    OSError
+        The file cannot be read.
+    """
+    with _whole(path) as message:
+        return _graph_with_constants(message)
+
+
+@contextmanager
+def _whole(path: str | os.PathLike[str]) -> Iterator[_Message]:
+    with open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        try:
+            yield _Message(file, size)
+        except _Damaged:
+            raise EngineError(
+                f"{os.fspath(path)} is not an ONNX model, or is damaged", model=os.fspath(path)
+            ) from None
+
+
 def read_summary(path: str | os.PathLike[str]) -> OnnxSummary:
     """Read the header of an ONNX file.
 
@@ -227,12 +377,5 @@ def read_summary(path: str | os.PathLike[str]) -> OnnxSummary:
     OSError
         The file cannot be read.
     """
-    with open(path, "rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(0)
-        try:
-            return _model(_Message(file, size))
-        except _Damaged:
-            raise EngineError(
-                f"{os.fspath(path)} is not an ONNX model, or is damaged", model=os.fspath(path)
-            ) from None
+    with _whole(path) as message:
+        return _model(message)

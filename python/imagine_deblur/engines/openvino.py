@@ -130,6 +130,7 @@ class OpenVinoEngine:
             model_path=str(descriptor.path),
             threads=settings.threads,
             precision=precision,
+            quantised=descriptor.precision == "int8",
             pin_threads=settings.pin_threads,
             cache_directory=os.fspath(settings.cache_directory or ""),
             **fields,

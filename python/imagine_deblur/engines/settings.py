@@ -8,7 +8,7 @@ from pathlib import Path
 
 from imagine_deblur.errors import OptionsError
 
-PRECISIONS = ("f32", "bf16", "auto")
+PRECISIONS = ("f32", "bf16", "int8", "auto")
 
 _CPUINFO = Path("/proc/cpuinfo")
 # x86 flags with bfloat16 dot products in hardware. AVX-512 without them emulates bfloat16 and is
@@ -26,8 +26,10 @@ class EngineSettings:
         Threads that compute, the caller's included; at least 1. Give the number of cores the
         process may really use (affinity and cgroup quota): runtimes overestimate it in containers.
     precision : str
-        ``"f32"``; ``"bf16"``, refused where the CPU lacks it; ``"auto"``: bf16 where the CPU and
-        the runtime have it, f32 elsewhere.
+        ``"f32"``; ``"bf16"``, refused where the CPU lacks it; ``"auto"``: f32 in the core's own
+        engine, which is quicker so than runtimes in bf16; bf16 where the CPU and the runtime have
+        it, f32 elsewhere. ``"int8"`` is a property of the network's file; what is
+        not quantised in it is computed as by ``"auto"``.
     pin_threads : bool
         Let the runtime pin its threads to cores. Off: cores are shared and may be restricted.
     cache_directory : path or None
@@ -60,11 +62,11 @@ def cpu_flags(cpuinfo: Path = _CPUINFO) -> frozenset[str]:
 
 
 def resolve_precision(precision: str, flags: frozenset[str] | None = None) -> str:
-    """Turn a wish into ``"f32"`` or ``"bf16"`` for OpenVINO on this CPU.
+    """Turn a wish into ``"f32"`` or ``"bf16"``: OpenVINO's layers in floating point on this CPU.
 
     Parameters
     ----------
-    precision : {"f32", "bf16", "auto"}
+    precision : {"f32", "bf16", "int8", "auto"}
     flags : frozenset of str, optional
         CPU flags; those of this machine by default.
 

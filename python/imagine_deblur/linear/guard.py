@@ -74,7 +74,8 @@ class Guard:
         Number of the first base plane among the linear planes.
     masks : list of (n, m) uint8 ndarray
         One mask a strip, filled by `review`: `KEPT`, `WIENER` or `CAPTURE` for each block of
-        `BLOCK` x `BLOCK` px, counted from the strip's first finished row.
+        `BLOCK` x `BLOCK` px, counted from the strip's first finished row; `frame_mask` puts them
+        together.
     """
 
     factor: float = 4.0
@@ -87,6 +88,29 @@ class Guard:
 
     def __post_init__(self) -> None:
         self.masks: list[NDArray[np.uint8]] = []
+        self._first_rows: list[int] = []  # of each mask, in the frame
+
+    def frame_mask(self, rows: int, columns: int) -> NDArray[np.uint8]:
+        """Return what became of each block of a frame, from the masks of its strips.
+
+        Parameters
+        ----------
+        rows, columns : int
+            Of the frame, px.
+
+        Returns
+        -------
+        (ceil(rows / 32), ceil(columns / 32)) uint8 ndarray
+            `KEPT`, `WIENER` or `CAPTURE`. A strip's blocks may lie across those of the frame; each
+            of the frame's then shows what was replaced in any part of it.
+        """
+        size = self.BLOCK
+        whole = np.full((-(-rows // size), -(-columns // size)), KEPT, np.uint8)
+        for first, mask in zip(self._first_rows, self.masks, strict=True):
+            for top, line in zip(range(first, rows, size), mask, strict=False):
+                touched = slice(max(top, 0) // size, (min(top + size, rows) - 1) // size + 1)
+                whole[touched] = np.maximum(whole[touched], line)
+        return whole
 
     def review(
         self,
@@ -138,6 +162,7 @@ class Guard:
         flat = (capture_std < self.flat) & (restored_std > 2 * capture_std + self.flat)
         mask[flat] = CAPTURE
         self.masks.append(mask)
+        self._first_rows.append(strip.window[0] + first * self.BLOCK)
         for kind in (WIENER, CAPTURE):
             if np.any(mask == kind):
                 planes.replace(mask == kind, first * self.BLOCK, kind, self.base_plane)

@@ -1,0 +1,84 @@
+// The bundled networks' own engine: 3x3 convolutions by Winograd's method in this library, with no
+// runtime beside it. It takes one kind of network, see imagine_deblur.train.network: space-to-depth,
+// a head with a ReLU, residual pairs, a tail, depth-to-space, added to three planes of the input.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "engine/winograd.h"
+#include "threads/pinned_pool.h"
+
+namespace imagine_deblur {
+
+// A 3x3 convolution with zero padding: weights (outputs, inputs, 3, 3).
+struct PlainLayer {
+  int inputs = 0;
+  int outputs = 0;
+  std::vector<float> weights;
+  std::vector<float> bias;
+};
+
+struct PlainNetworkOptions {
+  int input_planes = 0;
+  int output_bands = 3;
+  int tile_rows = 0;
+  int tile_columns = 0;
+  Halo halo;
+  bool local = true;
+  float input_offset = 0;
+  int threads = 1;
+  int unshuffle = 1;     // side of the block of pixels that makes a cell
+  int base_plane = 0;    // first of the input planes that the residual is added to
+  float base_offset = 0; // added with them
+  // Head, then the two of each pair, then the tail. The head's inputs are ordered by the place in
+  // the block first, then by plane; the tail's outputs by band first, then by the place.
+  std::vector<PlainLayer> layers;
+};
+
+class PlainNetworkEngine final : public Engine {
+ public:
+  // Throws Error (kEngine) where layers, planes and tile do not fit together.
+  explicit PlainNetworkEngine(const PlainNetworkOptions& options);
+
+  const EngineSpec& spec() const noexcept override { return spec_; }
+  int threads() const noexcept { return pool_.worker_count(); }
+  const char* instructions() const noexcept { return kernels_.instructions; }
+
+  void infer(const float* input, float* output) override;
+
+ private:
+  struct Free {
+    void operator()(float* p) const noexcept { ::operator delete[](p, kAlignment); }
+  };
+  static constexpr std::align_val_t kAlignment{64};
+  using Buffer = std::unique_ptr<float[], Free>;
+  static Buffer zeros(std::size_t floats);
+
+  winograd::Cells cells(const Buffer& buffer) const;
+  void read_cells(const float* input, int row) const;
+  void write_pixels(const float* input, float* output, int first, int last) const;
+  template <class Also>
+  void run_layer(std::size_t layer, const winograd::Cells& input, const winograd::Cells& output,
+                 winograd::After after, const Also& also);
+
+  EngineSpec spec_;
+  int unshuffle_;
+  int base_plane_;
+  float base_offset_;
+  winograd::Kernels kernels_;
+  std::vector<winograd::OwnedLayer> layers_;
+  PinnedPool pool_;
+  int rows_;  // of cells
+  int columns_;
+  int channels_;  // floats of a cell
+  Buffer features_;
+  Buffer hidden_;
+  std::vector<Buffer> scratch_;  // one a worker
+};
+
+}  // namespace imagine_deblur

@@ -1,0 +1,399 @@
+"""Post-training quantisation of an exported network to int8, for OpenVINO and ONNX Runtime alike.
+
+The convolutions between the first and the last are quantised: 8-bit weights, symmetric, one step
+an output channel; 8-bit activations. First and last convolution, the sums of the residual pairs and
+the sum with the base plane stay float32. The graph says so with pairs of QuantizeLinear and
+DequantizeLinear, which both runtimes turn into integer convolutions.
+
+An integer convolution rounds its output with one step. So that small channels are not lost beside
+large ones, each channel has a factor of its own, moved into the weights on both sides, which a ReLU
+lets through (Nagel et al. 2019, "Data-free quantization", section 4.1; the exponent that shares the
+inequality between activations and weights is that of Xiao et al. 2023, "SmoothQuant", equation 4).
+Steps minimise the squared error of what they round, found on a grid. Calibration inputs are crops
+of training groups: degraded and inverse-filtered scenes, by the code that makes training data, from
+another seed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from imagine_deblur.engines.descriptor import ModelDescriptor, describe
+from imagine_deblur.errors import EngineError, OptionsError
+from imagine_deblur.linear.wiener import WienerSpec
+from imagine_deblur.train.config import DataConfig
+from imagine_deblur.train.planes import make_group, plane_names
+from imagine_deblur.train.recipe import RECIPE_VERSION
+from imagine_deblur.train.scenes import Scenes, checksum
+
+Float32Array = NDArray[np.float32]
+
+#: Groups of nine crops that calibrate a network by default.
+GROUPS = 24
+
+#: Seed of the calibration groups; training runs use small ones.
+SEED = 8_000_008
+
+#: Exponent of the channels' magnitudes in the factors that balance them.
+BALANCE = 0.75
+
+_PLACES = 40_000  # of a tensor that its scale is chosen on
+_LEAST_SHARE = 0.1  # of the largest channel's magnitude that every channel is given
+_CLIPS = np.linspace(0.3, 1.0, 36)  # candidates, as shares of the largest magnitude
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """How a tensor is rounded: ``(q - zero) * step * factor`` with q of 8 bits.
+
+    Attributes
+    ----------
+    step : float
+    zero : int
+    factors : (channels,) float32 ndarray
+    """
+
+    step: float
+    zero: int
+    factors: Float32Array
+
+    def rounded(self, values: Float32Array) -> Float32Array:
+        """Return (channels, N) values as unsigned 8 bits keep them."""
+        steps = np.float32(self.step) * self.factors[:, None]
+        q = np.clip(np.rint(values / steps) + self.zero, 0, 255)
+        return np.asarray((q - self.zero) * steps, np.float32)
+
+
+def calibration_inputs(
+    descriptor: ModelDescriptor,
+    folder: str | os.PathLike[str],
+    *,
+    groups: int = GROUPS,
+    seed: int = SEED,
+) -> Float32Array:
+    """Inputs of a network, made from sharp scenes as in training.
+
+    Parameters
+    ----------
+    descriptor : ModelDescriptor
+    folder : path
+        Sharp scenes; never those that the network is judged by.
+    groups : int
+        Nine crops each.
+    seed : int
+
+    Returns
+    -------
+    (9 * groups, P, n, n) float32 ndarray
+
+    Raises
+    ------
+    OptionsError
+        The network takes other planes than training makes.
+    """
+    spec = WienerSpec(descriptor.nsr, descriptor.base)
+    if plane_names(spec) != descriptor.inputs:
+        raise OptionsError("model", descriptor.name, "a network of imagine_deblur.train")
+    data = DataConfig()
+    scenes = Scenes(folder, region=data.region, smallest=data.crop)
+    planes = len(descriptor.inputs)
+    crops = [make_group(k, seed, scenes, data, spec)[:, :planes] for k in range(groups)]
+    return np.concatenate(crops).astype(np.float32)
+
+
+def activation_scale(values: Float32Array, balance: float = BALANCE) -> Scale:
+    """Return the scale of least squared error for a tensor's values.
+
+    Tensors that are never negative use all 256 steps; others are centred on step 128.
+
+    Parameters
+    ----------
+    values : (channels, N) float32 ndarray
+    balance : float
+        Exponent of the channels' own magnitudes in the factors: 0 leaves channels as they are, 1
+        makes them equally large before rounding, and their weights equally unequal.
+    """
+    top = np.abs(values).max(axis=1)
+    top = np.maximum(top, max(_LEAST_SHARE * float(top.max()), 1e-8))
+    factors = np.asarray((top / np.exp(np.log(top).mean())) ** balance, np.float32)
+    scaled = values / factors[:, None]
+    levels, zero = (127.0, 128) if values.min() < 0 else (255.0, 0)
+    largest = float(np.abs(scaled).max())
+    scales = [Scale(largest * float(clip) / levels, zero, factors) for clip in _CLIPS]
+    return min(
+        scales, key=lambda s: float(np.square(s.rounded(values) - values, dtype=np.float64).mean())
+    )
+
+
+def quantised_weights(weight: Float32Array) -> tuple[NDArray[np.int8], Float32Array]:
+    """Return a kernel as int8 with a step for each output channel.
+
+    Parameters
+    ----------
+    weight : (outputs, inputs, 3, 3) float32 ndarray
+
+    Returns
+    -------
+    values : (outputs, inputs, 3, 3) int8 ndarray in [-127, 127]
+    steps : (outputs,) float32 ndarray
+        Each of least squared error among `_CLIPS` of the channel's largest magnitude.
+    """
+    flat = weight.reshape(len(weight), -1)
+    top = np.maximum(np.abs(flat).max(axis=1), 1e-12)
+    best = np.full(len(flat), np.inf)
+    steps = (top / 127).astype(np.float32)
+    for clip in _CLIPS:
+        candidate = (top * clip / 127).astype(np.float32)
+        q = np.clip(np.rint(flat / candidate[:, None]), -127, 127)
+        error = np.square(q * candidate[:, None] - flat).sum(axis=1)
+        steps = np.where(error < best, candidate, steps)
+        best = np.minimum(error, best)
+    values = np.clip(np.rint(flat / steps[:, None]), -127, 127).astype(np.int8)
+    return values.reshape(weight.shape), steps
+
+
+class _Parts:
+    """An exported network's graph and what quantising needs to find in it."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.model = model
+        self.weights = {w.name: numpy_helper.to_array(w) for w in model.graph.initializer}
+        convolutions = [n for n in model.graph.node if n.op_type == "Conv"]
+        self.inner = convolutions[1:-1]
+        if not self.inner or any(len(n.input) != 3 for n in convolutions):
+            raise EngineError(
+                "quantising needs a network of at least three convolutions with biases",
+                model=model.graph.name,
+            )
+        relus = {n.input[0]: n.output[0] for n in model.graph.node if n.op_type == "Relu"}
+        self.read = list(dict.fromkeys(n.input[0] for n in self.inner))
+        # What integer convolutions make: rounded behind the ReLU where one follows.
+        self.made = {n.output[0]: relus.get(n.output[0], n.output[0]) for n in self.inner}
+
+    @property
+    def rounded(self) -> list[str]:
+        """The tensors that become 8 bits."""
+        return list(dict.fromkeys([*self.read, *self.made.values()]))
+
+
+def tensors(
+    model: onnx.ModelProto, names: Sequence[str], inputs: Float32Array
+) -> Iterator[list[Float32Array]]:
+    """Yield tensors inside a network for each input, by ONNX Runtime on one thread.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+        With one input.
+    names : sequence of str
+        Of tensors of the graph.
+    inputs : (N, P, n, n) float32 ndarray
+    """
+    import onnxruntime
+
+    shown = onnx.ModelProto()
+    shown.CopyFrom(model)
+    known = {o.name for o in shown.graph.output}
+    shown.graph.output.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+        for name in names
+        if name not in known
+    )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        shown.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    (port,) = session.get_inputs()
+    for one in inputs:
+        yield session.run(list(names), {port.name: one[None]})
+
+
+def _samples(parts: _Parts, inputs: Float32Array) -> dict[str, Float32Array]:
+    """Random places of every tensor to be rounded, (channels, N)."""
+    names = parts.rounded
+    kept: dict[str, list[Float32Array]] = {name: [] for name in names}
+    rng = np.random.default_rng(0)
+    for found in tensors(parts.model, names, inputs):
+        places = found[0][0, 0].size
+        chosen = rng.choice(places, min(places, max(1, _PLACES // len(inputs))), replace=False)
+        for name, tensor in zip(names, found, strict=True):
+            kept[name].append(tensor[0].reshape(tensor.shape[1], -1)[:, chosen])
+    return {name: np.concatenate(values, axis=1) for name, values in kept.items()}
+
+
+class _Writer:
+    """The nodes and constants of the graph that is being written."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.constants: dict[str, NDArray[Any]] = {}
+
+    def constant(self, name: str, value: Any) -> str:
+        self.constants[name] = np.asarray(value)
+        return name
+
+    def _convert(self, kind: str, source: str, target: str, step: Any, zero: Any) -> str:
+        inputs = [
+            source,
+            self.constant(f"{target}.step", np.asarray(step, np.float32)),
+            self.constant(f"{target}.zero", zero),
+        ]
+        axis = {} if np.ndim(step) == 0 else {"axis": 0 if source in self.constants else 1}
+        self.nodes.append(helper.make_node(kind, inputs, [target], name=target, **axis))
+        return target
+
+    def quantise(self, source: str, target: str, step: Any, scale: Scale) -> str:
+        zero = np.full(np.shape(step), scale.zero, np.uint8)
+        return self._convert("QuantizeLinear", source, target, step, zero)
+
+    def dequantise(self, source: str, target: str, step: Any, scale: Scale) -> str:
+        zero = np.full(np.shape(step), scale.zero, np.uint8)
+        return self._convert("DequantizeLinear", source, target, step, zero)
+
+    def integers(self, name: str, values: NDArray[Any], steps: Float32Array) -> str:
+        """Integer weights or biases and what turns them back; `steps` along their first axis."""
+        zero = np.zeros(steps.shape, values.dtype)
+        return self._convert(
+            "DequantizeLinear", self.constant(f"{name}.q", values), f"{name}.dq", steps, zero
+        )
+
+
+def quantise_model(
+    model: onnx.ModelProto, inputs: Float32Array, *, balance: float = BALANCE
+) -> onnx.ModelProto:
+    """Return a network with integer inner convolutions.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+        Of `imagine_deblur.train.onnx_graph.build_model`, or of its kind.
+    inputs : (N, P, n, n) float32 ndarray
+        Calibration inputs.
+    balance : float
+        As in `activation_scale`.
+
+    Raises
+    ------
+    EngineError
+        Not such a network.
+    """
+    parts = _Parts(model)
+    scales = {name: activation_scale(v, balance) for name, v in _samples(parts, inputs).items()}
+    inner = {node.name for node in parts.inner}
+    hidden = set(parts.made.values())
+    writer = _Writer()
+    read: dict[str, str] = {}  # what integer convolutions take instead
+    shared: dict[str, str] = {}  # what everything else takes instead
+    dropped: set[str] = set()
+    for node in model.graph.node:
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        replaced = [shared.get(name, name) for name in node.input]
+        if node.name in inner:
+            source, weight, bias = node.input
+            made = scales[parts.made[node.output[0]]].factors
+            factors = scales[source].factors[None, :, None, None] / made[:, None, None, None]
+            values, steps = quantised_weights(parts.weights[weight] * factors)
+            units = np.asarray(scales[source].step * steps, np.float32)
+            sums = np.rint(parts.weights[bias] / made.astype(np.float64) / units)
+            replaced = [
+                read[source],
+                writer.integers(weight, values, steps),
+                writer.integers(bias, sums.astype(np.int32), units),
+            ]
+            dropped |= {weight, bias}
+        del copy.input[:]
+        copy.input.extend(replaced)
+        writer.nodes.append(copy)
+        for name in node.output:
+            if name not in scales:
+                continue
+            scale = scales[name]
+            each = scale.step * scale.factors
+            # An integer convolution rounds with one step, so its channels' factors are in its
+            # weights; a float tensor is divided by its factors as it is rounded.
+            q = writer.quantise(name, f"{name}.q", scale.step if name in hidden else each, scale)
+            if name in parts.read:
+                read[name] = writer.dequantise(q, f"{name}.dq", scale.step, scale)
+            else:
+                shared[name] = writer.dequantise(q, f"{name}.dq", each, scale)
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    graph = result.graph
+    kept = [w for w in graph.initializer if w.name not in dropped]
+    del graph.node[:]
+    del graph.initializer[:]
+    graph.node.extend(writer.nodes)
+    graph.initializer.extend(kept)
+    graph.initializer.extend(numpy_helper.from_array(v, n) for n, v in writer.constants.items())
+    onnx.checker.check_model(result)
+    return result
+
+
+def quantise(
+    model: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    calibration: str | os.PathLike[str],
+    *,
+    groups: int = GROUPS,
+) -> ModelDescriptor:
+    """Write the int8 sibling of an exported network.
+
+    Parameters
+    ----------
+    model : path
+        The float32 ONNX file.
+    path : path
+        Written atomically.
+    calibration : path
+        Folder of sharp scenes; never those that the network is judged by.
+    groups : int
+        Calibration groups of nine crops.
+
+    Returns
+    -------
+    ModelDescriptor
+        Of the new file; `training` tells the parent's hash and the calibration's.
+
+    Raises
+    ------
+    EngineError
+        `model` is no network of this package, or int8 already.
+    InputImageError
+        No usable scene in the folder.
+    """
+    parent = describe(model)
+    if parent.precision != "f32":
+        raise EngineError(f"{parent.path}: it is {parent.precision} already", model=str(model))
+    inputs = calibration_inputs(parent, calibration, groups=groups)
+    quantised = quantise_model(onnx.load(os.fspath(model)), inputs)
+    made = dataclasses.replace(
+        parent,
+        precision="int8",
+        training={
+            **parent.training,
+            "quantised_from_sha256": parent.sha256,
+            "calibration": {
+                "data_sha256": checksum(calibration),
+                "crops": len(inputs),
+                "seed": SEED,
+                "recipe": RECIPE_VERSION,
+            },
+        },
+    )
+    helper.set_model_props(quantised, made.to_metadata())
+    path = Path(path)
+    scratch = path.with_name(path.name + ".tmp")
+    onnx.save(quantised, scratch)
+    scratch.replace(path)
+    return describe(path)
