@@ -12,10 +12,11 @@ import pytest
 from imagine_deblur import Session, restore
 from imagine_deblur.degradation import degrade
 from imagine_deblur.engines import CallableEngine, EngineSpec, describe, native
-from imagine_deblur.linear.guard import CAPTURE, KEPT, WIENER, Guard
+from imagine_deblur.linear.guard import CAPTURE, KEPT, WIENER, Guard, _BlockSums
 from imagine_deblur.linear.stage import WienerStage
 from imagine_deblur.linear.wiener import WienerSpec, wiener
 from imagine_deblur.metrics.fidelity import psnr
+from imagine_deblur.model import bundled_models
 from imagine_deblur.psf.models import PSF
 from networks import plain, plain_descriptor
 from onnx_graph import OnnxGraph
@@ -196,6 +197,75 @@ def test_restoration_is_worth_it(capture, sharp):
     assert psnr(restored.astype(np.float32) / 255, sharp) > before + 1.0
 
 
+def silent_frames() -> dict[str, Any]:
+    """Scenes that leave nothing to restore once they are blurred and noisy."""
+    scene = natural(160, 192, seed=6)
+    return {
+        "grey": np.full_like(scene, 0.5),
+        "dark": np.full_like(scene, 0.02),
+        "saturated": np.ones_like(scene),
+        "faint": 0.5 + 0.02 * (scene - 0.45),
+        "dark scene": 0.02 * scene,
+    }
+
+
+@pytest.mark.skipif("fast" not in bundled_models(), reason="no network in this installation")
+@pytest.mark.parametrize("blind", [False, True], ids=["given", "blind"])
+@pytest.mark.parametrize("radius", [2.5, 6.8])
+@pytest.mark.parametrize("name", sorted(silent_frames()))
+def test_tiles_without_information_are_never_made_worse(name, radius, blind):
+    scene = silent_frames()[name]
+    psf = PSF.defocus(radius)
+    replaced = 0
+    with Session(model="fast", threads=1, psf=None if blind else psf) as session:
+        for noise, quality in ((0.0, None), (0.006, None), (0.006, 90), (0.02, None), (0.02, 85)):
+            image = degrade(
+                scene, psf, noise=noise, jpeg_quality=quality, rng=np.random.default_rng(3)
+            )
+            found, report = session.restore_with_report(image)
+            before, after = (
+                float(np.sqrt(np.mean((x.astype(np.float32) / 255 - scene) ** 2)))
+                for x in (image, found)
+            )
+            assert after < 1.02 * before + 1e-3, (noise, quality, report.guard_replaced)
+            replaced += report.guard_replaced
+            if report.guard_mask is not None:
+                assert report.guard_mask.shape == (5, 6)
+                assert int((report.guard_mask != KEPT).sum()) == report.guard_replaced
+    assert blind or replaced > 0  # the guard did it
+
+
+def test_a_flat_half_is_given_back_and_the_other_restored():
+    sharp = natural(192, 256, seed=21)
+    sharp[:, 128:] = 0.4
+    image = degrade(sharp, BLUR, noise=0.006, rng=np.random.default_rng(2))
+    found, report = run(image, honest)  # linear: noise comes out amplified
+    mask = report.guard_mask
+    assert (mask[:, 5:] == CAPTURE).all()
+    assert (mask[:, :3] == KEPT).all()
+    np.testing.assert_array_equal(found[:, 192:], image[:, 192:])
+    left = np.s_[:, :96]
+    before, after = (psnr(x[left].astype(np.float32) / 255, sharp[left]) for x in (image, found))
+    assert after > before + 1.0
+
+
+def test_slopes_are_not_information():
+    rows, columns = 40, 70  # the last blocks are cut
+    sums = _BlockSums(rows, columns)
+    y, x = np.mgrid[:rows, :columns].astype(np.float32)
+    slope = 0.3 + 0.004 * x - 0.002 * y
+    rng = np.random.default_rng(0)
+    bumps = 0.01 * rng.standard_normal((rows, columns)).astype(np.float32)
+    bumps[:, :32] = 0
+    owned = np.ones(sums.shape, bool)
+    for rows_of_blocks in (slice(0, 32), slice(32, 40)):
+        part = (slope + bumps)[rows_of_blocks]
+        sums.add_reblurred(rows_of_blocks, part, np.zeros_like(part), owned)
+    power = sums.reblurred_power()
+    assert power[:, 0].max() < 1e-8
+    np.testing.assert_allclose(power[:, 1], 1e-4, rtol=0.25)
+
+
 # The parts
 
 
@@ -229,6 +299,10 @@ def test_inventions_are_caught_in_strips_too(capture):
         found, report = stream(tall, engine, [0, 1, 2], stage=stage, cut=cut)
         assert len(guard.masks) == report["strips"]
         assert report["replaced_blocks"] == sum(int((m != KEPT).sum()) for m in guard.masks)
+        frame_mask = guard.frame_mask(*tall.shape[:2])
+        assert frame_mask.shape == (24, 8)
+        blocks = [int((frame_mask[top : top + 6] != KEPT).sum()) for top in range(0, 24, 6)]
+        assert min(blocks) >= 1
         for top in range(0, len(tall), 192):
             inside = np.s_[top + row : top + row + side, column : column + side]
             assert np.abs(found[inside] - truth[inside]).mean() < 4
