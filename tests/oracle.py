@@ -41,9 +41,8 @@ def network_inputs(image: Frame, descriptor: ModelDescriptor, psf: PSF | None) -
     capture = capture_planes(image)
     bands = len(capture)
     named = {f"capture.{c}": capture[k if bands == 3 else 0] for k, c in enumerate("rgb")}
-    if descriptor.nsr:
+    if (spec := descriptor.bank) is not None:
         assert psf is not None
-        spec = WienerSpec(descriptor.nsr, descriptor.base, chroma=descriptor.chroma)
         linear = linear_planes(image, psf, spec)
         for k, colour in enumerate("rgb"):
             named[f"wiener.{spec.base}.{colour}"] = linear[k if bands == 3 else 0]

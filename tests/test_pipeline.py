@@ -154,9 +154,7 @@ def run_network(
     image: Any, descriptor: ModelDescriptor, runtime: str, tile: int, cut: Cut
 ) -> tuple[Any, dict[str, Any]]:
     model = Model(descriptor.name, descriptor=descriptor)
-    spec = None
-    if descriptor.nsr:
-        spec = WienerSpec(descriptor.nsr, descriptor.base, chroma=descriptor.chroma)
+    spec = descriptor.bank
     stage = WienerStage(PSF_SMALL, spec) if spec else None
     engine = native(open_engine(descriptor, (tile, tile), engine=runtime))
     bands = 1 if image.ndim == 2 else 3

@@ -128,12 +128,8 @@ class Model:
         """
         if self.linear or (self._takes_capture_only and guarded):
             return WienerSpec((nsr or DEFAULT_NSR,), 0)
-        if self.descriptor is None or not self.descriptor.nsr:
-            return None
-        d = self.descriptor
-        adaptive = "noise" in d.inputs
-        bank = WienerSpec(d.nsr, d.base, chroma=d.chroma, level=adaptive)
-        return bank.scaled(bank_level(nsr)) if adaptive else bank
+        bank = None if self.descriptor is None else self.descriptor.bank
+        return bank.scaled(bank_level(nsr)) if bank is not None and bank.level else bank
 
     def input_indices(self, bands: int, spec: WienerSpec | None) -> list[int]:
         """Return the plane each engine input reads: the capture's bands, then the bank's planes.

@@ -88,7 +88,6 @@ def run_export(parsed: argparse.Namespace) -> int:
 
 def run_quantise(parsed: argparse.Namespace) -> int:
     """Quantise; print the descriptor."""
-    _need_torch()
     from imagine_deblur.train.quantise import GROUPS, quantise
 
     made = quantise(parsed.model, parsed.path, parsed.data, groups=parsed.groups or GROUPS)

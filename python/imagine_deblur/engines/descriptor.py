@@ -19,6 +19,7 @@ from typing import Any
 
 from imagine_deblur.engines.onnx_file import OnnxSummary, read_summary
 from imagine_deblur.errors import EngineError
+from imagine_deblur.linear.wiener import WienerSpec
 
 METADATA_KEY = "imagine_deblur"
 FORMAT = "imagine-deblur-model"
@@ -100,6 +101,13 @@ class ModelDescriptor:
         """Index into `inputs` of the red plane the residual is added to: the identity's choice."""
         wanted = f"wiener.{self.base}.r" if self.nsr else "capture.r"
         return self.inputs.index(wanted)
+
+    @property
+    def bank(self) -> WienerSpec | None:
+        """The Wiener planes it takes; with a ``noise`` plane, those for a ratio of 1."""
+        if not self.nsr:
+            return None
+        return WienerSpec(self.nsr, self.base, chroma=self.chroma, level="noise" in self.inputs)
 
     def to_json(self) -> str:
         """The metadata value; `path` and `sha256` belong to the file and are left out."""

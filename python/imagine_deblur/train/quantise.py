@@ -29,7 +29,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 from imagine_deblur.engines.descriptor import ModelDescriptor, describe
 from imagine_deblur.errors import EngineError, OptionsError
-from imagine_deblur.linear.wiener import WienerSpec
 from imagine_deblur.train.config import DataConfig
 from imagine_deblur.train.planes import make_group, plane_names
 from imagine_deblur.train.recipe import RECIPE_VERSION
@@ -100,8 +99,8 @@ def calibration_inputs(
     OptionsError
         The network takes other planes than training makes.
     """
-    spec = WienerSpec(descriptor.nsr, descriptor.base)
-    if plane_names(spec) != descriptor.inputs:
+    spec = descriptor.bank
+    if spec is None or plane_names(spec) != descriptor.inputs:
         raise OptionsError("model", descriptor.name, "a network of imagine_deblur.train")
     data = DataConfig()
     scenes = Scenes(folder, region=data.region, smallest=data.crop)
