@@ -126,6 +126,14 @@ def test_only_unsure_estimates_from_noisy_captures_are_narrowed(source, confiden
     assert blur.nsr == (0.05 if radius < 4 else nsr)
 
 
+def test_an_unsure_blur_of_a_hopeless_capture_is_left():
+    blur = tempered(Blur(PSF.defocus(4.0, 0.5), "estimated", confidence=0.5, nsr=1.5))
+    assert (blur.psf, blur.source) == (None, "none")
+    assert "more noise than detail" in blur.warnings[-1]
+    sure = Blur(PSF.defocus(4.0, 0.5), "estimated", confidence=0.95, nsr=1.5)
+    assert tempered(sure) == sure
+
+
 def test_a_sampled_estimate_is_narrowed_by_its_rms_width():
     offset = np.arange(15) - 7
     profile = np.exp(-0.5 * (offset / 1.5) ** 2)

@@ -122,6 +122,9 @@ NOISY = 0.05
 SURE = 0.9
 """Confidence from which an estimated blur is undone in full however noisy the capture is."""
 
+HOPELESS = 1.0
+"""Noise-to-signal ratio at Nyquist above which a capture with an unsure blur is passed through."""
+
 _UNSURE_WIDTH = 0.8  # at most this share of an unsure blur's width is undone
 
 
@@ -132,7 +135,8 @@ def tempered(blur: Blur) -> Blur:
     tails spread, nor of its shape. Where the ratio is above `NOISY` and the confidence below
     `SURE`, the disk and the Gaussian are narrowed by ``sqrt(NOISY / nsr)``, at least by a fifth,
     and a ratio of `NOISY` then serves. Undoing too little of a blur leaves softness; undoing too
-    much makes dark rims around clouds. Blurs that were given are left as they are.
+    much makes dark rims around clouds. Above `HOPELESS` there is nothing but noise to undo it on.
+    Blurs that were given are left as they are.
 
     Parameters
     ----------
@@ -142,12 +146,15 @@ def tempered(blur: Blur) -> Blur:
     Returns
     -------
     Blur
-        With a warning where it was narrowed.
+        With a warning where it was narrowed, or taken away.
     """
     if blur.source != "estimated" or blur.nsr is None or blur.nsr <= NOISY:
         return blur
     if blur.confidence is not None and blur.confidence >= SURE:
         return blur
+    if blur.nsr > HOPELESS:
+        warning = "passed through unrestored: the capture holds more noise than detail"
+        return replace(blur, psf=None, source="none", warnings=(*blur.warnings, warning))
     if not isinstance(blur.psf, PSF) or not blur.psf.components:
         return blur
     factor = min(_UNSURE_WIDTH, (NOISY / blur.nsr) ** 0.5)

@@ -88,8 +88,8 @@ def run_export(parsed: argparse.Namespace) -> int:
 
 def run_quantise(parsed: argparse.Namespace) -> int:
     """Quantise; print the descriptor."""
-    from imagine_deblur.train.quantise import GROUPS, quantise
+    from imagine_deblur.train import quantise_onnx
 
-    made = quantise(parsed.model, parsed.path, parsed.data, groups=parsed.groups or GROUPS)
-    print(made.to_json())
+    descriptor = quantise_onnx(parsed.model, parsed.path, parsed.data, groups=parsed.groups)
+    print(json.dumps(descriptor, indent=2))
     return 0

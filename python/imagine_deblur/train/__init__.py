@@ -2,19 +2,21 @@
 
 `train` runs or resumes a training, of our own network or of a published system
 (`imagine_deblur.train.published`): a configuration with a ``system`` is one of those. `export_onnx`
-turns either's checkpoint into an ONNX file. Importing this package imports no torch; its modules
+turns either's checkpoint into an ONNX file, `quantise_onnx` that of our network into an int8 one.
+Importing this package imports no torch; its modules
 do.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 from imagine_deblur.errors import EngineError, OptionsError
 
-__all__ = ["export_onnx", "train"]
+__all__ = ["export_onnx", "quantise_onnx", "train"]
 
 
 def train(
@@ -113,6 +115,37 @@ def export_onnx(
     from imagine_deblur.train.export import export as run
 
     descriptor: dict[str, Any] = run(checkpoint, path, **_known(options, "tile"))
+    return descriptor
+
+
+def quantise_onnx(
+    model: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    calibration: str | os.PathLike[str],
+    *,
+    groups: int | None = None,
+) -> dict[str, Any]:
+    """Write the int8 version of an exported network; see `imagine_deblur.train.quantise.quantise`.
+
+    Parameters
+    ----------
+    model, path : path
+        The float32 ONNX file, and the new one: ``NAME.int8.onnx`` beside ``NAME.onnx`` is found by
+        ``precision="int8"``.
+    calibration : path
+        Folder of sharp scenes.
+    groups : int, optional
+
+    Returns
+    -------
+    dict
+        The new file's descriptor.
+    """
+    _need_torch()
+    from imagine_deblur.train.quantise import GROUPS, quantise
+
+    made = quantise(model, path, calibration, groups=groups or GROUPS)
+    descriptor: dict[str, Any] = json.loads(made.to_json())
     return descriptor
 
 
