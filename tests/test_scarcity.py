@@ -181,6 +181,37 @@ def test_a_payload_frame_inside_300_mb_gives_the_same_bytes(inside, payload, bli
     assert (tmp_path / "free.jpg").read_bytes() == (tmp_path / "tight.jpg").read_bytes()
 
 
+@pytest.fixture
+def swap(tmp_path: Path) -> Iterator[Path]:
+    """A swap file of 320 MB in use, or a skip with what the kernel said."""
+    file = tmp_path / "swap"
+    with open(file, "wb") as out:
+        os.posix_fallocate(out.fileno(), 0, 320 << 20)
+    file.chmod(0o600)
+    for command in (["mkswap", str(file)], ["swapon", str(file)]):
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except FileNotFoundError:
+            pytest.skip(f"no {command[0]} here")
+        if done.returncode:
+            pytest.skip(f"{command[0]}: {done.stderr.strip()}")
+    yield file
+    subprocess.run(["swapoff", str(file)], check=True)
+
+
+@root_only
+def test_300_mb_and_swap_give_the_same_bytes(inside, payload, swap, tmp_path):
+    source = tmp_path / "capture.jpg"
+    source.write_bytes(payload)
+    command = [sys.executable, "-m", "imagine_deblur", "process", str(source), "--model", "wiener"]
+    command += ["--psf", "disk:3"]
+    subprocess.run([*command, "-o", str(tmp_path / "free.jpg")], check=True)
+    limits = {"memory.limit_in_bytes": LIMIT, "memory.memsw.limit_in_bytes": 2 * LIMIT}
+    limited = inside("memory", limits, [*command, "-o", str(tmp_path / "tight.jpg")])
+    assert limited.returncode == 0, limited.stderr.decode()
+    assert (tmp_path / "free.jpg").read_bytes() == (tmp_path / "tight.jpg").read_bytes()
+
+
 @root_only
 def test_a_cgroup_too_small_is_refused_not_killed(inside, payload, tmp_path):
     source = tmp_path / "capture.jpg"

@@ -16,7 +16,6 @@ from imagine_deblur.errors import (
     EstimationError,
     ImagineDeblurError,
     InputImageError,
-    MemoryBudgetError,
     OptionsError,
     OutputExistsError,
     PsfError,
@@ -24,7 +23,7 @@ from imagine_deblur.errors import (
 
 _EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (OutputExistsError, 7),
-    (MemoryBudgetError, 5),
+    (MemoryError, 5),
     (InputImageError, 3),
     (EngineError, 4),
     (EstimationError, 6),
@@ -86,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ImportError as error:  # an extra that is not installed; its message says which
         print(f"imagine-deblur: {error}", file=sys.stderr)
         return 4
-    except (ImagineDeblurError, OSError) as error:
-        print(f"imagine-deblur: {error}", file=sys.stderr)
+    except (ImagineDeblurError, OSError, MemoryError) as error:
+        print(f"imagine-deblur: {error or 'out of memory'}", file=sys.stderr)
         return exit_code(error)
     return code
