@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import errno
+import faulthandler
 import os
 import signal
 import subprocess
@@ -142,6 +143,7 @@ def in_child(
         code = 255
         try:
             signal.alarm(120)
+            faulthandler.enable()
             if fault is not None:
                 faults.fault_arm(*fault)
             try:
@@ -199,6 +201,8 @@ def main() -> int:
             total += result
             total["hung"] += first == "hung"
             total["second service failed"] += second != "carried on"
+            if first not in ("carried on", "MemoryError"):
+                print(f"{name} {at}: the disturbed service ended with {first}", flush=True)
             if second != "carried on" or any(result[fault] for fault in FAULTS):
                 print(f"{name} {at}: {first}, then {second}, {dict(result)}", flush=True)
         print(f"{name}: {trials} of {count} calls failed in turn: {dict(ends)}", flush=True)
