@@ -40,8 +40,8 @@ if [ ! -f "$build/jpeg/libjpeg.a" ]; then
   cmake -S "$work/libjpeg-turbo" -B "$build/jpeg" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo \
     -DCMAKE_C_COMPILER="$clang" -DENABLE_SHARED=OFF -DWITH_TURBOJPEG=OFF -DWITH_SIMD=OFF \
     -DCMAKE_POLICY_VERSION_MINIMUM=3.5 \
-    -DCMAKE_C_FLAGS="-fsanitize=fuzzer-no-link,$checks -fno-sanitize-recover=all" >"$build/jpeg.log"
-  cmake --build "$build/jpeg" -j "${JOBS:-1}" --target jpeg-static >>"$build/jpeg.log"
+    -DCMAKE_C_FLAGS="-fsanitize=fuzzer-no-link,$checks -fno-sanitize-recover=all" >"$build/jpeg.log" 2>&1
+  cmake --build "$build/jpeg" -j "${JOBS:-1}" --target jpeg-static >>"$build/jpeg.log" 2>&1
   mkdir -p "$build/include"
   cp "$build/jpeg/jconfig.h" "$work/libjpeg-turbo"/{jpeglib,jmorecfg,jerror}.h "$build/include/"
 fi
@@ -54,9 +54,9 @@ cmake --build "$build/target" -j "${JOBS:-1}" --target fuzz_jpeg >>"$build/targe
   { tail -n 40 "$build/target.log" && exit 1; }
 
 [ -d "$folder/seeds" ] || "${PYTHON:-python3}" "$here/../tests/fuzz/make_corpus.py" "$folder/seeds"
-# A hang is an input that takes over 10 s; memory may not pass 600 MB with ASan's own, nor one
+# A hang is an input that takes over 30 s (the machine may be busy); memory may not pass 600 MB with ASan's own, nor one
 # request 64 MB. Any finding ends the run with a non-zero code and is left in findings/.
 cd "$folder"
-exec "$build/target/fuzz_jpeg" corpus seeds -artifact_prefix=findings/ -max_len=8192 -timeout=10 \
+exec "$build/target/fuzz_jpeg" corpus seeds -artifact_prefix=findings/ -max_len=8192 -timeout=30 \
   -rss_limit_mb=600 -malloc_limit_mb=64 -max_total_time="$seconds" -print_final_stats=1 \
   -verbosity="${FUZZ_VERBOSITY:-0}"
