@@ -27,8 +27,9 @@ BUNDLED = ("fast", "best")
 DEFAULT_NSR = 2e-2
 """Noise-to-signal ratio of the linear model where the capture's noise is not known."""
 
-# Memory a network takes while it runs, bytes per tile pixel. Measured on plain networks behind a
-# space-to-depth of 2: width 48 takes 115 and width 64 takes 145, on both runtimes.
+# Memory a network takes while it runs, bytes per tile pixel, where its file does not say. Measured
+# on plain networks behind a space-to-depth of 2: width 48 takes 115, width 64 takes 145, on both
+# runtimes.
 _WORKING_BYTES = 200
 
 
@@ -112,8 +113,11 @@ class Model:
         return max(side, least + (-least) % self.multiple_of)
 
     def working_bytes(self, rows: int, columns: int) -> int:
-        """Return about how much memory the engine needs for a tile."""
-        return rows * columns * _WORKING_BYTES if self.is_network else 0
+        """Return about how much memory the engine needs for a tile, beside its weights."""
+        if not self.is_network:
+            return 0
+        known = 0 if self.descriptor is None else self.descriptor.working_bytes
+        return rows * columns * (known or _WORKING_BYTES) // self.scale**2
 
     def wiener_spec(self, nsr: float | None, *, guarded: bool) -> WienerSpec | None:
         """Return the planes the linear stage makes, None where it does not run.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from imagine_deblur.cli.main import main  # noqa: E402
 from imagine_deblur.engines import IdentityEngine, ScaledEngine, describe  # noqa: E402
 from imagine_deblur.engines.scaled import area_reduce, bicubic_enlarge  # noqa: E402
 from imagine_deblur.errors import InputImageError, OptionsError  # noqa: E402
+from imagine_deblur.model import resolve_model  # noqa: E402
 from imagine_deblur.train.published import counts, mgstnet, mimo_unet  # noqa: E402
 from imagine_deblur.train.published.autoencoder import Autoencoder  # noqa: E402
 from imagine_deblur.train.published.config import (  # noqa: E402
@@ -824,6 +827,53 @@ def session_class():  # type: ignore[no-untyped-def]
     from imagine_deblur.session import Session
 
     return Session
+
+
+FRAME_UNDER_A_BUDGET = """
+import sys
+import numpy as np
+from imagine_deblur.errors import MemoryBudgetError
+from imagine_deblur.session import Session
+try:
+    session = Session(model=sys.argv[1], max_ram=sys.argv[2], tile=256, threads=1,
+                      engine="onnxruntime")
+    session.restore(np.random.default_rng(0).integers(0, 256, (300, 520, 3), np.uint8))
+except MemoryBudgetError as error:
+    print("wanted", error.wanted)
+else:
+    status = open("/proc/self/status").read()
+    print("peak", int(status.partition("VmHWM:")[2].split()[0]) << 10)
+"""
+
+
+def test_memory_of_a_wide_network_is_planned(tmp_path: Path, session_class) -> None:  # type: ignore[no-untyped-def]
+    """Its tiles take ten times what our own networks take; the plan knows, and keeps to it."""
+    config = from_dict({"name": "wide", "system": "mimo-unet", "network": {"blocks": 1}})
+    trainer = Trainer(config)
+    torch.nn.init.normal_(trainer.network.out1.weight, std=0.01)
+    trainer.save(
+        tmp_path / "wide.pt", seconds=0.0, processor_seconds=0.0, training_checksum="", history=[]
+    )
+    held = export(tmp_path / "wide.pt", tmp_path / "wide.onnx")
+    assert 1000 < held["working_bytes"] < 4000
+    model = resolve_model(tmp_path / "wide.onnx")
+    assert model.working_bytes(256, 128) == 256 * 128 * held["working_bytes"]
+    reduced = dataclasses.replace(
+        model, descriptor=dataclasses.replace(model.descriptor, scales=(4,))
+    )
+    assert reduced.working_bytes(256, 128) == 64 * 32 * held["working_bytes"]
+
+    def run(max_ram: int) -> tuple[str, int]:
+        command = [sys.executable, "-c", FRAME_UNDER_A_BUDGET, str(tmp_path / "wide.onnx")]
+        done = subprocess.run([*command, str(max_ram)], capture_output=True, text=True, check=True)
+        word, number = done.stdout.split()
+        return word, int(number)
+
+    word, wanted = run(150 << 20)
+    assert word == "wanted"
+    word, peak = run(wanted)
+    assert word == "peak"
+    assert 0.8 * wanted < peak < 1.15 * wanted  # a tenth above it, as measured
 
 
 @pytest.mark.parametrize("shape", [(97, 130), (40, 33)])

@@ -61,6 +61,9 @@ class ModelDescriptor:
     scales : tuple of int
         Factors by which captures may be scaled down before the network and up after it: 1 is
         native, 4 is how the published system ran.
+    working_bytes : int
+        Memory the network takes while it runs, bytes per pixel of its input; 0 where it was not
+        measured (`imagine_deblur.engines.working_memory`).
     precision : str
         ``"f32"``, or ``"int8"`` for a quantised network.
     psf_range : mapping of str to (float, float)
@@ -85,6 +88,7 @@ class ModelDescriptor:
     local: bool = False
     input_offset: float = 0.0
     scales: tuple[int, ...] = (1,)
+    working_bytes: int = 0
     precision: str = "f32"
     psf_range: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     licence: str = ""
@@ -170,6 +174,8 @@ def _contradictions(d: ModelDescriptor) -> list[str]:
     sizes = (d.output_bands, d.multiple_of, *d.scales)
     if not all(_is_int(v) and v >= 1 for v in sizes) or not _is_int(d.halo) or d.halo < 0:
         found.append("output_bands, multiple_of and scales must be 1 or more, halo 0 or more")
+    elif not _is_int(d.working_bytes) or d.working_bytes < 0:
+        found.append(f"working_bytes is {d.working_bytes!r}, expected 0 or more")
     elif d.local and d.halo % d.multiple_of:
         found.append(f"halo {d.halo} is not a multiple of {d.multiple_of}, so tiles are not exact")
     if not isinstance(d.local, bool):

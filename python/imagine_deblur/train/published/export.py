@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import warnings
@@ -16,6 +17,7 @@ from onnx import helper
 
 import imagine_deblur
 from imagine_deblur.engines.descriptor import ModelDescriptor
+from imagine_deblur.engines.working_memory import working_bytes_per_px
 from imagine_deblur.errors import OptionsError
 from imagine_deblur.train.export import (
     LICENCE,
@@ -30,6 +32,10 @@ OPSET = 17
 
 #: Side of the tile the graph is traced with and compared on, px; the autoencoder has its own.
 TRACED = 64
+
+
+#: Side of the tile whose memory is measured, px; the autoencoder has its own.
+SERVED = 256
 
 
 def describe(
@@ -176,6 +182,10 @@ def export(
         onnx.save(model, scratch)
         # Another size than the traced one: nothing of that size may be left in the graph.
         differences = compare(scratch, restorer, side=side if fixed else side + 32)
+        measured = working_bytes_per_px(scratch, side if fixed else SERVED)
+        descriptor = dataclasses.replace(descriptor, working_bytes=measured)
+        helper.set_model_props(model, descriptor.to_metadata())
+        onnx.save(model, scratch)
     except BaseException:
         scratch.unlink(missing_ok=True)
         raise
