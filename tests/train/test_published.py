@@ -37,6 +37,7 @@ from imagine_deblur.train.published.discriminator import (  # noqa: E402
     feature_loss,
 )
 from imagine_deblur.train.published.export import export  # noqa: E402
+from imagine_deblur.train.published.initialise import scale_to_data  # noqa: E402
 from imagine_deblur.train.published.perceptual import (  # noqa: E402
     LabelledScenes,
     PerceptualLoss,
@@ -710,12 +711,30 @@ def test_fresh_features_have_mean_0_and_variance_1() -> None:
         return {name: float(o.std(dim=(0, 2, 3)).min()) for name, o in found.items()}
 
     before = spreads()
-    mimo_unet.scale_to_data(network, captured)
+    scale_to_data(network, captured)
     after = spreads()
     assert max(before.values()) < 0.05
     assert min(after.values()) == pytest.approx(1.0, abs=0.02)
     assert float(found["join1"].mean(dim=(0, 2, 3)).abs().max()) < 0.02
     torch.testing.assert_close(network(captured)[0], captured)
+
+
+def test_scaled_mgstnet_starts_from_its_gradient_steps() -> None:
+    torch.manual_seed(0)
+    network = mgstnet.Mgstnet(2, (4, 8, 8), 1, 4, 5, 2)
+    captured, _ = pair(4)
+    kernels = {k: v.clone() for k, v in network.state_dict().items() if "kernel_proximal" in k}
+    scale_to_data(network, captured)
+    state = network.state_dict()
+    assert all(torch.equal(state[name], before) for name, before in kernels.items())
+    with torch.no_grad():
+        images, (_, first) = network(captured)
+    step = captured - network.stages[0].rho * mgstnet.image_gradient(captured, first, captured)
+    torch.testing.assert_close(images[1], step)
+    head = network.stages[0].image_proximal.head
+    assert float(head.weight.detach().sum(dim=(2, 3)).abs().max()) < 1e-5
+    spread = head(step).detach().std(dim=(0, 2, 3))
+    torch.testing.assert_close(spread, torch.ones_like(spread), rtol=0.05, atol=0.0)
 
 
 def test_validation_table(scenes_dir: Path, tmp_path: Path) -> None:

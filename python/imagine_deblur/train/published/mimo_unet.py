@@ -204,50 +204,6 @@ def grow(state: Mapping[str, torch.Tensor], network: MimoUnet) -> dict[str, torc
     return grown
 
 
-def scale_to_data(network: MimoUnet, images: torch.Tensor) -> None:
-    """Scale fresh weights so that features of real images have mean 0 and variance 1.
-
-    Blurred scenes of low contrast are a large constant and little else; with the usual random
-    weights the features are that constant too, and hundreds of steps pass before the differences
-    count. So the first filters get a spatial sum of 0, and each convolution in turn is scaled and
-    shifted by what it answers (data-dependent initialisation, Kraehenbuehl et al. 2016); the last
-    convolution of a residual block to a standard deviation of 0.1. The outputs stay as they are.
-
-    Parameters
-    ----------
-    network : MimoUnet
-        Changed in place.
-    images : (B, 3, H, W) float32 tensor in [0, 1]
-    """
-    ends = {b.second for b in network.modules() if isinstance(b, ResidualBlock)}
-    outputs = {network.out1, network.out2, network.out4}
-
-    def rescale(layer: nn.Module, inputs: object, answer: torch.Tensor) -> torch.Tensor:
-        assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
-        assert layer.bias is not None
-        mean, deviation = answer.mean(dim=(0, 2, 3)), answer.std(dim=(0, 2, 3)) + 1e-6
-        factor = (0.1 if layer in ends else 1.0) / deviation
-        shape = (-1, 1, 1, 1) if isinstance(layer, nn.Conv2d) else (1, -1, 1, 1)
-        layer.weight *= factor.view(shape)
-        layer.bias.sub_(mean).mul_(factor)
-        return (answer - mean.view(1, -1, 1, 1)) * factor.view(1, -1, 1, 1)
-
-    handles = [
-        layer.register_forward_hook(rescale)
-        for layer in network.modules()
-        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and layer not in outputs
-    ]
-    try:
-        with torch.no_grad():
-            for entry in (network.head, network.shallow2.body[0], network.shallow4.body[0]):
-                weight = entry[0].weight
-                weight -= weight.mean(dim=(2, 3), keepdim=True)
-            network(images)
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
 def pyramid(image: torch.Tensor) -> list[torch.Tensor]:
     """An image at 1, 1/2 and 1/4 scale by nearest-neighbour sampling."""
     return [_resize(image, halvings) for halvings in range(3)]

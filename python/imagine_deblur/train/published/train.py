@@ -21,13 +21,13 @@ from imagine_deblur.train.published.config import (
     from_dict,
 )
 from imagine_deblur.train.published.data import Labelled, Pairs, batches
-from imagine_deblur.train.published.mimo_unet import MimoUnet, scale_to_data
+from imagine_deblur.train.published.initialise import scale_to_data
 from imagine_deblur.train.published.perceptual import LabelledScenes, SceneVgg, accuracy
 from imagine_deblur.train.published.trainer import Trainer, load_network, read_checkpoint
 from imagine_deblur.train.published.validation import Case, evaluate, make_cases
 from imagine_deblur.train.scenes import checksum
 
-#: Batches, the first of the run, that a fresh MIMO-UNet's weights are scaled on.
+#: Batches, the first of the run, that fresh weights are scaled on.
 SCALED_ON = 4
 
 _PARTS = ("loss", "reconstruction", "perceptual", "adversarial", "critic")
@@ -198,7 +198,7 @@ class _Run:
                     "processor_seconds": round(float(state["processor_seconds"])),
                 },
             ]
-        elif isinstance(self.trainer.network, MimoUnet):
+        elif self.labelled is None:
             pairs = Pairs(self.data / "train", self.config, 0)
             images = torch.cat([pairs[step][0] for step in range(SCALED_ON)])
             scale_to_data(self.trainer.network, images.to(self.trainer.device))
