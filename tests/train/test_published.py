@@ -895,6 +895,38 @@ def test_memory_of_a_wide_network_is_planned(tmp_path: Path, session_class) -> N
     assert 0.8 * wanted < peak < 1.15 * wanted  # a tenth above it, as measured
 
 
+def test_side_by_side(
+    through: Path, labelled_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture, session_class
+) -> None:  # type: ignore[no-untyped-def]
+    """A network that changes nothing gains nothing, has no seams, and costs what its file says."""
+    import side_by_side
+
+    export(through, tmp_path / "same.onnx")
+    rows, system = str(tmp_path / "rows.jsonl"), f"same={tmp_path / 'same.onnx'}"
+    scenes = str(labelled_dir / "val")
+    quality = ["quality", scenes, rows, "--protocol", "defocus", "--limit", "2"]
+    assert side_by_side.main([*quality, "--references"]) == 0
+    assert side_by_side.main([*quality, "--system", system]) == 0
+    shot = tmp_path / "capture.jpg"
+    Image.fromarray(made_up_scene(150, 170, 3)).save(shot, quality=95)
+    assert side_by_side.main(["speed", str(shot), rows, "--tile", "96", "--system", system]) == 0
+    found = {(r["kind"], r["system"]): r for r in side_by_side.read_rows(Path(rows))}
+    same, given = found["quality", "same"], found["quality", "input"]
+    assert same["gain"] == 0.0
+    assert same["ssim"] == given["ssim"]
+    assert (same["steps"], same["crops"], same["images"]) == (1, 2, 2)
+    assert found["quality", "oracle Wiener"]["gain"] > 0.5
+    run = found["speed", "same"]
+    assert run["peak_mib"] > 30
+    assert run["cpu_seconds"] > 0.1
+    assert abs(run["seam_relative"]) < 0.05
+    capsys.readouterr()
+    assert side_by_side.main(["table", rows]) == 0
+    gains, costs = capsys.readouterr().out.split("\n\n")
+    assert f"| same | +0.00 / {same['ssim']:.3f} |" in gains
+    assert f"| same | {same['parameters']:,} |" in costs
+
+
 @pytest.mark.parametrize("shape", [(97, 130), (40, 33)])
 def test_a_capture_through_a_blended_network_that_changes_nothing(
     shape: tuple[int, int], through: Path, tmp_path: Path, session_class

@@ -24,8 +24,8 @@ from imagine_deblur.train.export import (
     differences_from,
 )
 from imagine_deblur.train.published.config import PublishedConfig
-from imagine_deblur.train.published.counts import parameters
-from imagine_deblur.train.published.systems import Restorer
+from imagine_deblur.train.published.counts import macs, parameters
+from imagine_deblur.train.published.systems import Restorer, make_network
 from imagine_deblur.train.published.trainer import load_network
 
 OPSET = 17
@@ -76,9 +76,17 @@ def describe(
             "degradation": last.degradation,
             "trained_at_scale": last.reduction,
             "parameters": parameters(restorer),
+            "kmac_per_pixel": round(_kmac_per_pixel(config, rotations) / scale**2, 2),
             "validation": _figures(run),
         },
     )
+
+
+def _kmac_per_pixel(config: PublishedConfig, rotations: bool) -> float:
+    """Of the network's input."""
+    side = config.multiple_of if config.system == "autoencoder" else TRACED
+    passes = 4 if rotations else 1
+    return passes * macs(lambda: make_network(config), side, side) / side**2 / 1000
 
 
 def _figures(run: Path) -> dict[str, dict[str, float]]:
