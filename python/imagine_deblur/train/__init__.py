@@ -40,8 +40,8 @@ def train(
     set_values : tuple of str
         Overrides such as ``"optim.steps=30000"`` or ``"phases.0.steps=30000"``.
     **options
-        `device`, `initialise`, `until`, `progress`; for our networks `background` too
-        (`imagine_deblur.train.loop.train`), for published systems `perceptual` and `workers`
+        `device`, `initialise`, `perceptual`, `until`, `progress`; for our networks `background` too
+        (`imagine_deblur.train.loop.train`), for published systems `workers`
         (`imagine_deblur.train.published.train.train`). None means the default.
 
     Returns
@@ -71,7 +71,7 @@ def train(
     from imagine_deblur.train.loop import train as run
 
     own = own_config.override(own_config.from_dict(values), set_values)
-    given = _known(options, "device initialise until progress background")
+    given = _known(options, "device initialise perceptual until progress background")
     return run(own, data_dir, out_dir, **given)
 
 

@@ -99,6 +99,35 @@ class RunConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class AdversarialConfig:
+    """Weights of the losses of `imagine_deblur.train.adversarial`, all 0 without them, and the
+    discriminators: channels of their first layer, number of scales, self-attention.
+    """
+
+    weight: float = 0.0
+    features: float = 0.0
+    perceptual: float = 0.0
+    width: int = 32
+    scales: int = 2
+    attention: bool = False
+    learning_rate: float = 1e-4
+
+    def __post_init__(self) -> None:
+        for name in ("weight", "features", "perceptual"):
+            if not getattr(self, name) >= 0:
+                raise OptionsError(f"adversarial.{name}", getattr(self, name), "0 or more")
+        if self.features and not self.weight:
+            raise OptionsError("adversarial.features", self.features, "0 where weight is 0")
+        if self.width < 1 or self.scales < 1:
+            raise OptionsError("adversarial", (self.width, self.scales), "sizes of 1 or more")
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is added to the restoration loss."""
+        return self.weight > 0 or self.perceptual > 0
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainConfig:
     """One training run."""
 
@@ -108,6 +137,7 @@ class TrainConfig:
     planes: PlanesConfig = PlanesConfig()
     data: DataConfig = DataConfig()
     optim: OptimConfig = OptimConfig()
+    adversarial: AdversarialConfig = AdversarialConfig()
     run: RunConfig = RunConfig()
 
     def __post_init__(self) -> None:

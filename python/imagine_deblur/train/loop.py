@@ -101,14 +101,7 @@ class Trainer:
         truth = torch.from_numpy(sharp).to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=optim.precision == "bf16"):
             restored = self.network(x.contiguous(memory_format=torch.channels_last))
-        loss = restoration_loss(
-            restored.float(),
-            truth,
-            margin=optim.margin,
-            spectral_weight=optim.spectral_weight,
-            logarithmic=optim.logarithmic,
-            squared=optim.squared,
-        )
+        loss = self.objective(restored.float(), truth, x)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), optim.clip_norm)
@@ -116,6 +109,20 @@ class Trainer:
         self.step += 1
         self._update_average()
         return float(loss.detach()), float(norm)
+
+    def objective(
+        self, restored: torch.Tensor, truth: torch.Tensor, planes: torch.Tensor
+    ) -> torch.Tensor:
+        """The loss of a batch: (B, 3, n, n) images and the (B, P, n, n) input, float32."""
+        optim = self.config.optim
+        return restoration_loss(
+            restored,
+            truth,
+            margin=optim.margin,
+            spectral_weight=optim.spectral_weight,
+            logarithmic=optim.logarithmic,
+            squared=optim.squared,
+        )
 
     def _update_average(self) -> None:
         decay = min(self.config.optim.ema, (1.0 + self.step) / (10.0 + self.step))
@@ -209,6 +216,21 @@ def _sample_picture(path: Path, network: Network, case: ValidationCase) -> None:
     Image.fromarray(np.rint(np.clip(row, 0, 1) * 255).astype(np.uint8)).save(path)
 
 
+def _trainer(
+    config: TrainConfig, device: str, perceptual: str | os.PathLike[str] | None
+) -> Trainer:
+    """The trainer that a configuration asks for."""
+    if not config.adversarial.is_on:
+        if perceptual is not None:
+            raise OptionsError("perceptual", perceptual, "a configuration with [adversarial]")
+        return Trainer(config, device=device)
+    from imagine_deblur.train.adversarial import AdversarialTrainer
+    from imagine_deblur.train.published.train import load_vgg
+
+    vgg = None if perceptual is None else load_vgg(perceptual)
+    return AdversarialTrainer(config, device=device, vgg=vgg)
+
+
 def train(
     config: TrainConfig,
     data_dir: str | os.PathLike[str],
@@ -216,6 +238,7 @@ def train(
     *,
     device: str | None = None,
     initialise: str | os.PathLike[str] | None = None,
+    perceptual: str | os.PathLike[str] | None = None,
     until: int | None = None,
     background: bool = True,
     progress: bool = True,
@@ -235,6 +258,8 @@ def train(
         ``"cuda"`` where there is one by default, else ``"cpu"``.
     initialise : path, optional
         Checkpoint of a smaller or equal network to start from; ignored when resuming.
+    perceptual : path, optional
+        Checkpoint of a VGG16, where the configuration has a perceptual loss.
     until : int, optional
         Stop after this step (the schedule stays that of `config.optim.steps`).
     background : bool
@@ -259,14 +284,16 @@ def train(
         torch.set_num_threads(config.run.threads)
     if config.run.deterministic:
         torch.use_deterministic_algorithms(True, warn_only=True)
-    trainer = Trainer(config, device=device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    trainer = _trainer(config, device, perceptual)
     checkpoint = out / "checkpoint.pt"
     training_checksum = checksum(data / "train")
     spent = 0.0
     history: list[dict[str, Any]] = []
     if checkpoint.exists():
-        held, asked = read_checkpoint(checkpoint)["config"], config.to_dict()
-        for section in ("seed", "network", "planes", "data"):
+        # An older checkpoint lacks newer sections: they have their defaults.
+        held, asked = from_dict(read_checkpoint(checkpoint)["config"]).to_dict(), config.to_dict()
+        for section in ("seed", "network", "planes", "data", "adversarial"):
             if held[section] != asked[section]:
                 raise OptionsError(section, asked[section], f"the run's own, {held[section]}")
         state = trainer.load(checkpoint)

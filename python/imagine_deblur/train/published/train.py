@@ -124,13 +124,14 @@ def train(
             )
             if read_checkpoint(perceptual)["step"] < wanted.steps:
                 return perceptual  # interrupted
-        vgg = _load_vgg(perceptual)
+        vgg = load_vgg(perceptual)
     run = _Run(config, data, out, device, vgg)
     run.restore(initialise)
     return run.go(min(config.steps, until or config.steps), workers, progress)
 
 
-def _load_vgg(path: str | os.PathLike[str]) -> SceneVgg:
+def load_vgg(path: str | os.PathLike[str]) -> SceneVgg:
+    """The VGG16 of a finished run's checkpoint; OptionsError for any other checkpoint."""
     network, config, state = load_network(path)
     if not isinstance(network, SceneVgg):
         raise OptionsError("perceptual", os.fspath(path), "a checkpoint of a VGG16")

@@ -234,7 +234,7 @@ class Trainer:
         critic_loss.backward()
         self.critic.step()
         parts["critic"] = float(critic_loss.detach())
-        with _frozen(self.discriminator):
+        with frozen(self.discriminator):
             answers = self.discriminator(shown(image))
             fooled = adversarial_loss(answers, real=True)
             parts["adversarial"] = float(fooled.detach())
@@ -285,7 +285,7 @@ class Trainer:
 
 
 @contextlib.contextmanager
-def _frozen(network: nn.Module) -> Iterator[None]:
+def frozen(network: nn.Module) -> Iterator[None]:
     """No gradients for a network's weights, and no update of its spectral norms."""
     network.requires_grad_(False).eval()
     try:
