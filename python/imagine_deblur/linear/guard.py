@@ -275,8 +275,20 @@ class _BlockSums:
         values: Float32Array,
         owned: NDArray[np.bool_] | None = None,
     ) -> None:
-        columns = np.add.reduceat(values, self._starts, axis=1, dtype=np.float64)
-        edges = np.arange(0, len(values), Guard.BLOCK)
+        self._sum_columns(target, rows, self._by_columns(values), owned)
+
+    def _by_columns(self, values: Float32Array) -> NDArray[np.float64]:
+        """Row by row, the sum over each block's columns."""
+        return np.asarray(np.add.reduceat(values, self._starts, axis=1, dtype=np.float64))
+
+    @staticmethod
+    def _sum_columns(
+        target: NDArray[np.float64],
+        rows: slice,
+        columns: NDArray[np.float64],
+        owned: NDArray[np.bool_] | None,
+    ) -> None:
+        edges = np.arange(0, len(columns), Guard.BLOCK)
         first = rows.start // Guard.BLOCK
         sums = np.add.reduceat(columns, edges, axis=0)
         kept = slice(first, first + len(edges))
@@ -298,10 +310,11 @@ class _BlockSums:
         owned: NDArray[np.bool_],
     ) -> None:
         self._sum(self._residual, rows, residual * residual, owned)
-        self._sum(self._reblurred, rows, values, owned)
+        columns = self._by_columns(values)
+        self._sum_columns(self._reblurred, rows, columns, owned)
+        self._sum_columns(self._down, rows, columns * self._row[rows, None], owned)
         self._sum(self._reblurred2, rows, values * values, owned)
         self._sum(self._across, rows, values * self._column, owned)
-        self._sum(self._down, rows, values * self._row[rows, None], owned)
 
     def rms_residual(self) -> NDArray[np.float64]:
         rms: NDArray[np.float64] = np.sqrt(self._residual / self._counts)
