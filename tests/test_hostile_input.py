@@ -106,6 +106,12 @@ def test_blurs_that_would_take_any_memory_are_refused(tmp_path: Path, psf: PSF) 
             given_blur(given)
 
 
+@pytest.mark.parametrize("waves", [(13.0, 0.0), (0.0, -4.0)])
+def test_pupils_that_would_take_minutes_are_refused(waves: tuple[float, float]) -> None:
+    with pytest.raises(PsfError, match="waves"):
+        Pupil(*waves, 1.0)
+
+
 def test_a_blur_of_another_kind_is_refused() -> None:
     with pytest.raises(PsfError, match="psf=3"):
         given_blur(3)  # type: ignore[arg-type]
