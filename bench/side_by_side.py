@@ -103,7 +103,7 @@ def about(model: str) -> dict[str, Any]:
         "parameters": training.get("parameters"),
         "kmac_per_pixel": training.get("kmac_per_pixel"),
         "steps": total("steps"),
-        "seconds": total("seconds"),
+        "training_seconds": total("seconds"),
         "processor_seconds": total("processor_seconds"),
         "crops": total("crops"),
     }
@@ -259,7 +259,7 @@ def _cost(system: str, facts: Mapping[str, Any], run: Mapping[str, Any], ring: f
     def number(value: float | None, form: str) -> str:
         return "" if value is None else format(value, form)
 
-    hours = facts.get("processor_seconds") or facts.get("seconds")
+    hours = facts.get("processor_seconds") or facts.get("training_seconds")
     seam = run.get("seam_significance")
     cells = [
         number(facts.get("parameters"), ",d"),

@@ -347,7 +347,7 @@ class Stage(nn.Module):
     ) -> None:
         super().__init__()
         self.mu = nn.Parameter(torch.tensor(0.1))
-        self.rho = nn.Parameter(torch.tensor(1.0))
+        self.rho = nn.Parameter(torch.tensor(0.1))
         self.kernel_proximal = KernelProximal(kernel_width, blocks, reduction)
         self.image_proximal = ImageProximal(widths, blocks, reduction)
 
