@@ -12,7 +12,7 @@ from imagine_deblur.linear.noise import bank_level, capture_nsr, mean_power
 from imagine_deblur.linear.wiener import WienerSpec
 from imagine_deblur.model import DEFAULT_NSR, WIENER, Model
 from imagine_deblur.psf.field import PsfField
-from imagine_deblur.psf.models import PSF
+from imagine_deblur.psf.models import PSF, Gaussian, Motion
 
 
 def capture(noise, seed=0):
@@ -124,6 +124,11 @@ def test_only_unsure_estimates_from_noisy_captures_are_narrowed(source, confiden
     assert gaussian.sigma_px == pytest.approx(radius / 8)
     assert bool(blur.warnings) == (radius < 4)
     assert blur.nsr == (0.05 if radius < 4 else nsr)
+
+
+def test_estimated_motion_is_undone_in_full():
+    moving = Blur(PSF((Motion(6.0, 30.0), Gaussian(0.5))), "estimated", confidence=0.0, nsr=0.2)
+    assert tempered(moving) == moving
 
 
 def test_an_unsure_blur_of_a_hopeless_capture_is_left():

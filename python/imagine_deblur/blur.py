@@ -136,7 +136,8 @@ def tempered(blur: Blur) -> Blur:
     `SURE`, the disk and the Gaussian are narrowed by ``sqrt(NOISY / nsr)``, at least by a fifth,
     and a ratio of `NOISY` then serves. Undoing too little of a blur leaves softness; undoing too
     much makes dark rims around clouds. Above `HOPELESS` there is nothing but noise to undo it on.
-    Blurs that were given are left as they are.
+    Motion, whose estimate carries no such confidence, and blurs that were given are left as they
+    are.
 
     Parameters
     ----------
@@ -151,6 +152,8 @@ def tempered(blur: Blur) -> Blur:
     if blur.source != "estimated" or blur.nsr is None or blur.nsr <= NOISY:
         return blur
     if blur.confidence is not None and blur.confidence >= SURE:
+        return blur
+    if isinstance(blur.psf, PSF) and any(isinstance(c, Motion) for c in blur.psf.components):
         return blur
     if blur.nsr > HOPELESS:
         warning = "passed through unrestored: the capture holds more noise than detail"
@@ -176,8 +179,6 @@ def _narrowed(part: Component, factor: float) -> Component:
         return replace(part, radius_px=part.radius_px * factor)
     if isinstance(part, Gaussian):
         return replace(part, sigma_px=part.sigma_px * factor)
-    if isinstance(part, Motion):
-        return replace(part, length_px=part.length_px * factor)
     if isinstance(part, Sampled):
         offset = np.arange(part.kernel.shape[0]) - part.kernel.shape[0] // 2
         variance = float((part.kernel.sum(axis=0) * offset**2).sum())

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from imagine_deblur import _core
 from imagine_deblur._version import VERSION
 from imagine_deblur.anytime import Chooser
-from imagine_deblur.blur import Blur, given_blur, tempered
+from imagine_deblur.blur import SURE, Blur, given_blur, tempered
 from imagine_deblur.errors import (
     EstimationError,
     InputImageError,
@@ -46,7 +46,7 @@ Frame = NDArray[np.uint8] | NDArray[np.float32]
 _ESTIMATION_PIXELS = 8_000_000  # rows of larger frames are taken evenly for the blind estimate
 _ESTIMATION_ROWS = 512
 _SHORTER_TILES = (384, 256, 192, 128)  # tried in turn where strips of longer ones do not fit
-_SHARP_MTF = {"given": 0.95, "estimated": 0.6, "doubtful": 0.3}  # at Nyquist's frequency
+_SHARP_MTF = {"given": 0.95, "sure": 0.6, "unsure": 0.3}  # at Nyquist's frequency
 _DOUBTFUL = 0.25  # confidence below which a blind estimate is reported as such
 _DECODER_SHARE = 4  # of max_ram that libjpeg may use for a progressive frame's coefficients
 
@@ -576,14 +576,14 @@ def _is_sharp(blur: Blur) -> bool:
     """Whether a blur leaves the finest detail nearly as it is, so that restoring could only harm.
 
     Small blurs are hard to measure: an estimate has to show more of one than a PSF that is given,
-    and a doubtful estimate more than a sure one.
+    and an unsure estimate more than a sure one.
     """
     if blur.psf is None:
         return False
     field = blur.psf if isinstance(blur.psf, PsfField) else PsfField(((blur.psf,),))
-    kind = "estimated" if blur.source == "estimated" else "given"
-    if blur.confidence is not None and blur.confidence < _DOUBTFUL:
-        kind = "doubtful"
+    kind = "given"
+    if blur.source == "estimated":
+        kind = "sure" if (blur.confidence or 0.0) >= SURE else "unsure"
     least = _SHARP_MTF[kind]
     return all(cell.mtf_nyquist() >= least for _, _, cell in field.cells)
 
