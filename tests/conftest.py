@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,10 @@ from jpegkit import ICC, IPTC, XMP, counters, jpeg, tagged, with_segments
 from synthetic import natural
 
 Capture = Callable[..., bytes]
+
+# A shell that starts the tests in the background makes them ignore Ctrl-C, and programs that they
+# start inherit that; the tests that send it need it heard.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
