@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from imagine_deblur.engines.descriptor import ModelDescriptor
 from imagine_deblur.engines.onnx_file import Node, OnnxGraph, read_graph
 from imagine_deblur.engines.settings import EngineSettings
-from imagine_deblur.engines.spec import EngineSpec, Tile
+from imagine_deblur.engines.spec import EngineSpec, NativeEngine
 from imagine_deblur.errors import EngineError, OptionsError
 
 Array = NDArray[np.float32]
@@ -150,7 +150,7 @@ def _plain_network(graph: OnnxGraph, descriptor: ModelDescriptor) -> PlainNetwor
     return PlainNetwork(layers, unshuffle, int(start[0]), float(offset.ravel()[0]))
 
 
-class BuiltinEngine:
+class BuiltinEngine(NativeEngine):
     """A network of `imagine_deblur.train` computed by the core.
 
     Parameters
@@ -191,7 +191,7 @@ class BuiltinEngine:
         self.spec = EngineSpec.of(descriptor, "builtin", "f32", tile)
         fields = asdict(self.spec)
         del fields["name"], fields["precision"]
-        self.native: Any = _core.PlainNetworkEngine(
+        self.native = _core.PlainNetworkEngine(
             network.layers,
             unshuffle=network.unshuffle,
             base_plane=network.base_plane,
@@ -199,13 +199,3 @@ class BuiltinEngine:
             threads=settings.threads,
             **fields,
         )
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Threads, precision, and the instruction set in use."""
-        return dict(self.native.settings())
-
-    def infer(self, input: Tile, output: Tile) -> None:
-        """Restore one tile in the caller's arrays, nothing copied; the lock is released."""
-        self.spec.check_tiles(input, output)
-        self.native.infer(input, output)

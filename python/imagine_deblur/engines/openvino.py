@@ -12,11 +12,10 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from imagine_deblur.engines.descriptor import ModelDescriptor
 from imagine_deblur.engines.settings import EngineSettings, resolve_precision
-from imagine_deblur.engines.spec import EngineSpec, Tile
+from imagine_deblur.engines.spec import EngineSpec, NativeEngine
 from imagine_deblur.errors import EngineError
 
 CURE = 'pip install "imagine-deblur[openvino]"'
@@ -91,7 +90,7 @@ def _release(text: str) -> tuple[int, int]:
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
-class OpenVinoEngine:
+class OpenVinoEngine(NativeEngine):
     """A network run by OpenVINO from the core.
 
     Parameters
@@ -125,7 +124,7 @@ class OpenVinoEngine:
 
         fields = asdict(wanted)
         del fields["name"], fields["precision"]
-        self.native: Any = _core.OpenVinoEngine(
+        self.native = _core.OpenVinoEngine(
             library_path=str(runtime.library),
             model_path=str(descriptor.path),
             threads=settings.threads,
@@ -137,13 +136,3 @@ class OpenVinoEngine:
         )
         self.runtime = runtime
         self.spec = EngineSpec.of(descriptor, "openvino", self.native.precision, tile)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Read back from the runtime: version, threads, streams, precision, pinning."""
-        return dict(self.native.settings())
-
-    def infer(self, input: Tile, output: Tile) -> None:
-        """Restore one tile in the caller's arrays, nothing copied; the lock is released."""
-        self.spec.check_tiles(input, output)
-        self.native.infer(input, output)

@@ -128,3 +128,26 @@ def native(engine: Engine) -> Any:
 
     fields = asdict(engine.spec)
     return _core.CallableEngine(engine.infer, **fields)
+
+
+class NativeEngine:
+    """What engines of the core have in common: tiles go to `native` as they are.
+
+    Attributes
+    ----------
+    native : an engine of `imagine_deblur._core`
+    spec : EngineSpec
+    """
+
+    native: Any
+    spec: EngineSpec
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Read back from the engine: threads, precision, and what else it tells."""
+        return dict(self.native.settings())
+
+    def infer(self, input: Tile, output: Tile) -> None:
+        """Restore one tile in the caller's arrays, nothing copied; the lock is released."""
+        self.spec.check_tiles(input, output)
+        self.native.infer(input, output)

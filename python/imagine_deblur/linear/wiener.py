@@ -391,7 +391,8 @@ class SpectrumPlan:
         """
 
         def multiply(block: slice) -> Sums:
-            values = source[block].copy()
+            # What is summed is what is used; without sums, nothing needs a copy.
+            values = source[block].copy() if self._checked else source[block]
             read = self._sum(values)
             squared = self._row_frequency_squared[block] + self._column_frequency_squared
             np.multiply(values, gain(block, squared), out=target[block])

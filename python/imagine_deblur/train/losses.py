@@ -50,6 +50,6 @@ def restoration_loss(
         loss = (restored - sharp).square().mean(dim=(1, 2, 3)) + SQUARED_FLOOR
     else:
         loss = charbonnier(restored, sharp)
-    if spectral_weight and not squared:
-        loss = loss + spectral_weight * spectral(restored, sharp)
+        if spectral_weight:
+            loss = loss + spectral_weight * spectral(restored, sharp)
     return torch.log(loss).mean() if logarithmic else loss.mean()
