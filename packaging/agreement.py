@@ -2,7 +2,7 @@
 
 ``agreement.py write OUT.npz`` restores a synthetic capture with each model and runtime that is
 installed (one thread, float32) and saves the pictures; ``agreement.py compare A.npz B.npz`` prints
-the differences in 8-bit steps and fails where one is above 1.
+the differences in 8-bit steps and fails where one is above 1, or above 2 once coded as JPEG again.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 ROWS, COLUMNS = 160, 208
 LIMIT = 1
+AFTER_CODING = 2  # where a sample differs by 1, the coder may round a coefficient the other way
 PSF = "disk:4,0.5"
 
 
@@ -52,12 +53,16 @@ def restored() -> dict[str, NDArray[np.uint8]]:
     capture = scene()
     pictures = {"capture": capture}
     pictures["wiener"] = imagine_deblur.restore(capture, psf=PSF, model="wiener", threads=1)
-    for engine in ("onnxruntime", "openvino"):
-        if find_spec(engine) is None:
+    for engine in ("builtin", "onnxruntime", "openvino"):
+        if engine != "builtin" and find_spec(engine) is None:
             continue
         pictures[f"fast {engine}"] = imagine_deblur.restore(
             capture, psf=PSF, model="fast", engine=engine, threads=1, guard=False, tile=128
         )
+    pictures["best builtin"] = imagine_deblur.restore(
+        capture, psf=PSF, model="best", engine="builtin", threads=1, guard=False, tile=128
+    )
+    pictures["fast, as shipped"] = imagine_deblur.restore(capture, psf=PSF, threads=1)
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "in.jpg"), Path(folder, "out.jpg")
         source.write_bytes(jpeg_encode(capture, 92))
@@ -77,7 +82,7 @@ def compare(first: Path, second: Path) -> int:
             print(f"on one machine alone: {', '.join(only)}")
         for name in sorted(set(a.files) & set(b.files) - {"machine"}):
             difference = np.abs(a[name].astype(int) - b[name])
-            failed |= bool(difference.max() > LIMIT)
+            failed |= bool(difference.max() > (AFTER_CODING if "jpeg out" in name else LIMIT))
             print(
                 f"{name:20} largest {difference.max()}, mean {difference.mean():.6f}, "
                 f"differing {100 * np.count_nonzero(difference) / difference.size:.4f} %"

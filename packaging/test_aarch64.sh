@@ -44,7 +44,8 @@ install_arm() {
 if [ ! -f "$site/complete" ]; then
   # Every need of the wheel itself must be met by wheels for this machine: pip resolves them here.
   install_arm "$wheel"
-  install_arm --no-deps openvino pillow
+  install_arm --no-deps openvino pillow scipy
+  install_arm onnx
   install_arm pytest pytest-timeout hypothesis
   touch "$site/complete"
 else

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagine_deblur.errors import PsfError
+from imagine_deblur.jpeg_trace import shows_jpeg
 from imagine_deblur.psf.components import Disk, Gaussian, Motion, Sampled
 from imagine_deblur.psf.field import PsfField, is_field, load_field
 from imagine_deblur.psf.models import PSF, Component
@@ -40,6 +42,8 @@ class Blur:
         Of an estimate, in [0, 1].
     nsr : float or None
         Noise-to-signal ratio at Nyquist that the capture asks for, see `linear.noise`.
+    sharp : bool
+        The blur is so small that undoing it could only harm: the capture is passed through.
     warnings : tuple of str
     """
 
@@ -47,6 +51,7 @@ class Blur:
     source: str
     confidence: float | None = None
     nsr: float | None = None
+    sharp: bool = False
     warnings: tuple[str, ...] = ()
 
 
@@ -126,6 +131,42 @@ HOPELESS = 1.0
 """Noise-to-signal ratio at Nyquist above which a capture with an unsure blur is passed through."""
 
 _UNSURE_WIDTH = 0.8  # at most this share of an unsure blur's width is undone
+
+
+SHARP_MTF = {"given": 0.95, "sure": 0.6, "unsure": 0.85, "unsure, coded": 0.1}
+"""MTF at Nyquist's frequency from which a blur counts as too small to undo.
+
+Small blurs are hard to measure, and what JPEG took from the finest detail cannot be had back: from
+unsure estimates of MTF 0.1 to 0.5, restoring what had been JPEG lost 0.5 dB on average on scenes of
+`data/train`, and up to 4; what never had been gained 5 (`bench/bench_small_blurs.py`).
+"""
+
+
+def passed_if_small(blur: Blur, images: Sequence[NDArray[Any]], coded: bool | None = None) -> Blur:
+    """Mark a blur that is too small to undo as `Blur.sharp`, with a warning.
+
+    Parameters
+    ----------
+    blur : Blur
+    images : sequence of (R, C, 3) uint8 or float32 ndarray
+        The capture, or parts of it; looked at where it matters whether it was JPEG.
+    coded : bool, optional
+        Whether the capture was JPEG, where that is known.
+    """
+    if blur.psf is None:
+        return blur
+    field = blur.psf if isinstance(blur.psf, PsfField) else PsfField(((blur.psf,),))
+    least = min(cell.mtf_nyquist() for _, _, cell in field.cells)
+    kind = "given"
+    if blur.source == "estimated":
+        kind = "sure" if (blur.confidence or 0.0) >= SURE else "unsure"
+    sharp = least >= SHARP_MTF[kind]
+    if kind == "unsure" and not sharp and least >= SHARP_MTF["unsure, coded"]:
+        sharp = shows_jpeg(images) if coded is None else coded
+    if not sharp:
+        return blur
+    warning = "passed through unrestored: there is no blur to undo"
+    return replace(blur, sharp=True, warnings=(*blur.warnings, warning))
 
 
 def tempered(blur: Blur) -> Blur:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from imagine_deblur import _core
 from imagine_deblur._version import VERSION
 from imagine_deblur.anytime import Chooser
-from imagine_deblur.blur import SURE, Blur, given_blur, tempered
+from imagine_deblur.blur import Blur, given_blur, passed_if_small, tempered
 from imagine_deblur.errors import (
     EstimationError,
     InputImageError,
@@ -46,7 +46,6 @@ Frame = NDArray[np.uint8] | NDArray[np.float32]
 _ESTIMATION_PIXELS = 8_000_000  # rows of larger frames are taken evenly for the blind estimate
 _ESTIMATION_ROWS = 512
 _SHORTER_TILES = (384, 256, 192, 128)  # tried in turn where strips of longer ones do not fit
-_SHARP_MTF = {"given": 0.95, "sure": 0.6, "unsure": 0.3}  # at Nyquist's frequency
 _DOUBTFUL = 0.25  # confidence below which a blind estimate is reported as such
 _DECODER_SHARE = 4  # of max_ram that libjpeg may use for a progressive frame's coefficients
 
@@ -349,9 +348,10 @@ class Session:
         blur = given or self._given or self._estimate(images, table)
         if blur.psf is None:
             return blur
-        if _is_sharp(blur):
-            warning = "passed through unrestored: there is no blur to undo"
-            return replace(blur, warnings=(*blur.warnings, warning))
+        coded = True if table is not None else None
+        blur = passed_if_small(blur, images, coded)
+        if blur.sharp or blur.psf is None:
+            return blur
         return tempered(replace(blur, nsr=self.options.nsr or capture_nsr(images, blur.psf)))
 
     def _estimate(self, images: Sequence[Frame], table: NDArray[np.uint16] | None) -> Blur:
@@ -381,7 +381,7 @@ class Session:
         if self._chooser is not None and self.options.deadline is not None:
             choice = self._chooser.choose(shape[0] * shape[1], self.options.deadline)
             model, ensemble = choice.model, choice.ensemble
-        if model.needs_psf and (blur.psf is None or _is_sharp(blur)):
+        if model.needs_psf and (blur.psf is None or blur.sharp):
             model = IDENTITY
         threads = self._threads
         if self._workers is None:
@@ -570,22 +570,6 @@ class Session:
             warnings=warnings,
             version=VERSION,
         )
-
-
-def _is_sharp(blur: Blur) -> bool:
-    """Whether a blur leaves the finest detail nearly as it is, so that restoring could only harm.
-
-    Small blurs are hard to measure: an estimate has to show more of one than a PSF that is given,
-    and an unsure estimate more than a sure one.
-    """
-    if blur.psf is None:
-        return False
-    field = blur.psf if isinstance(blur.psf, PsfField) else PsfField(((blur.psf,),))
-    kind = "given"
-    if blur.source == "estimated":
-        kind = "sure" if (blur.confidence or 0.0) >= SURE else "unsure"
-    least = _SHARP_MTF[kind]
-    return all(cell.mtf_nyquist() >= least for _, _, cell in field.cells)
 
 
 def _keep_going(progress: Progress | None) -> Callable[[float], bool] | None:
