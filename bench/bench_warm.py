@@ -5,6 +5,11 @@ alike; medians over the rounds. The PSF is given. Every setting's picture is com
 first one's.
 
     python bench/bench_warm.py CAPTURE.jpg --settings builtin:f32:2 openvino:bf16:2
+
+``--peer NETWORK.onnx`` then runs another network once on the whole frame, in tiles of 256, between
+frames of each setting, and prints how many times faster these are.
+
+    python bench/bench_warm.py CAPTURE.jpg --peer mimo-unet-plus.onnx --peer-setting openvino:f32:2
 """
 
 from __future__ import annotations
@@ -36,6 +41,30 @@ def decoded(path: Path) -> np.ndarray:
     return reader.read_rows(reader.info["rows"]).astype(np.int16)
 
 
+def against_peer(parsed: argparse.Namespace, sessions: dict[str, Session]) -> None:
+    """Print the peer's seconds and ratios; before and after it, a frame of each setting."""
+    engine, precision, threads = parsed.peer_setting.split(":")
+    peer = Session(
+        model=parsed.peer, engine=engine, precision=precision, threads=int(threads),
+        tile=256, guard=False, max_ram="4GB", overwrite=True,
+    )  # fmt: skip
+    ours: dict[str, list[float]] = {name: [] for name in sessions}
+    with tempfile.TemporaryDirectory() as folder, peer:
+        target = Path(folder) / "out.jpg"
+
+        def all_of_ours() -> None:
+            for name, session in sessions.items():
+                ours[name].append(session.process(parsed.capture, target).seconds["total"])
+
+        all_of_ours()
+        theirs = peer.process(parsed.capture, target).seconds["total"]
+        all_of_ours()
+    print(f"\n{parsed.peer.name}, {parsed.peer_setting}, its engine made first: {theirs:.1f} s")
+    for name, seconds in ours.items():
+        times = ", ".join(f"{theirs / one:.1f}" for one in seconds)
+        print(f"{name} is {times} times faster (before, after)")
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -44,6 +73,8 @@ def main() -> None:
     parser.add_argument("--model", default="fast")
     parser.add_argument("--psf", default="disk:4")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--peer", type=Path, metavar="NETWORK.onnx")
+    parser.add_argument("--peer-setting", default="openvino:f32:2", metavar="ENGINE:PRECISION:N")
     parsed = parser.parse_args()
     print_environment()
     sessions = {}
@@ -74,6 +105,8 @@ def main() -> None:
                 f"| {name.replace(':', ', ')} | {total:.2f} | {pixels / total / 1e6:.2f} | {parts} "
                 f"| {largest} |"
             )
+    if parsed.peer is not None:
+        against_peer(parsed, sessions)
 
 
 if __name__ == "__main__":
