@@ -40,6 +40,9 @@ SHEET_SCENES = ("s2_city_river.png", "s2_dolomites.png", "s2_farm_valley_pre.png
 
 CROP = 128  # px, of the sheet
 
+#: Blocks of JPEG in capture and result, and strides of the networks: tiles begin on them too.
+LATTICE = 8
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure rows, or print the table of those that were."""
@@ -62,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         else:
             command.add_argument("--tile", type=int, default=256)
+            command.add_argument("--overlap", type=int, default=Options().overlap)
             command.add_argument(
                 "--rows-of", type=int, metavar="N", help="cut the capture to N rows"
             )
@@ -161,7 +165,7 @@ def speed(parsed: argparse.Namespace) -> None:
             command = [sys.executable, "-m", "imagine_deblur", "process", str(capture)]
             command += ["-o", str(target), "--overwrite", "--model", model, "--cores", "1"]
             command += ["--engine", parsed.engine, "--precision", parsed.precision]
-            command += ["--max-ram", "8GB", *tile]
+            command += ["--max-ram", "8GB", "--overlap", str(parsed.overlap), *tile]
             usage = memory_watch.run(command)
             row = {
                 "kind": "speed",
@@ -175,9 +179,9 @@ def speed(parsed: argparse.Namespace) -> None:
             }
             if not resolved.local:
                 side = resolved.tile_side(parsed.tile * resolved.scale)
-                rows, columns = borders(frame.shape, side, resolved.multiple_of)
+                rows, columns = borders(frame.shape, side, resolved.multiple_of, parsed.overlap)
                 change = as_float(_read(target)) - as_float(frame)
-                report = seams(change, rows, columns)
+                report = seams(change, rows, columns, period=LATTICE)
                 row["seam_significance"] = report.significance
                 row["seam_relative"] = report.relative
             _append(parsed.rows, [row])
@@ -189,14 +193,16 @@ def _read(path: Path) -> NDArray[np.uint8]:
     return reader.read_rows(reader.info["rows"])
 
 
-def borders(shape: Sequence[int], side: int, multiple_of: int) -> tuple[list[int], list[int]]:
+def borders(
+    shape: Sequence[int], side: int, multiple_of: int, overlap: int
+) -> tuple[list[int], list[int]]:
     """First rows and columns of the tiles of a frame that is blended as `process` does it."""
     plan = _core.TilePlan(
         shape[0],
         shape[1],
         tile_rows=side,
         tile_columns=side,
-        overlap=Options().overlap,
+        overlap=overlap,
         multiple_of=multiple_of,
     )
     cores = [plan.tile(k).core for k in range(len(plan))]

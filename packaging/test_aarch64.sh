@@ -52,6 +52,15 @@ else
   install_arm --no-deps "$wheel"
 fi
 
+# What the tests start in turn has to be emulated as well: this machine's kernel does not run it.
+interpreter=$work/python-aarch64
+cat >"$interpreter" <<END
+#!/bin/sh
+exec "$qemu" -L "$sysroot" "$sysroot/usr/bin/python3.11" "\$@"
+END
+chmod +x "$interpreter"
+printf 'import sys\n\nsys.executable = "%s"\n' "$interpreter" >"$site/sitecustomize.py"
+
 emulated() {
   env -i PATH=/usr/bin:/bin HOME="$work" LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 \
     PYTHONPATH="$site" QEMU_CPU=cortex-a72 OPENBLAS_NUM_THREADS=1 "$qemu" -L "$sysroot" \

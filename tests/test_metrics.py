@@ -211,6 +211,17 @@ def test_no_seams_are_no_seams() -> None:
         seams(scene, [0], [2])
 
 
+def test_blocks_on_the_borders_are_not_taken_for_seams() -> None:
+    scene = blur(synthetic.natural(256, 256), PSF((Gaussian(1.5),)))
+    scene[::8] += 0.02  # lines on a lattice of 8 px, tiles or not
+    borders = list(range(48, 216, 16))
+    assert seams(scene, borders, []).significance > 10.0
+    assert abs(seams(scene, borders, [], period=8).significance) < 3.0
+    for k in borders[1::2]:
+        scene[k : k + 16] += 0.05
+    assert seams(scene, borders, [], period=8).significance > 10.0
+
+
 # Reblur
 
 
