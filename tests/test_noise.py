@@ -8,7 +8,7 @@ import pytest
 import synthetic
 from imagine_deblur.blur import Blur, tempered
 from imagine_deblur.degradation import degrade
-from imagine_deblur.linear.noise import bank_level, capture_nsr, mean_power
+from imagine_deblur.linear.noise import MOTION_LEAST, bank_level, capture_nsr, mean_power
 from imagine_deblur.linear.wiener import WienerSpec
 from imagine_deblur.model import DEFAULT_NSR, WIENER, Model
 from imagine_deblur.psf.field import PsfField
@@ -69,6 +69,17 @@ def test_without_information_there_is_no_answer(image):
 
 def test_without_a_silent_band_there_is_no_answer():
     assert capture_nsr([capture(0.01)], PSF.defocus(0.3, 0.1)) is None
+
+
+def test_motion_has_a_least_ratio():
+    moving = PSF((Motion(9.0, 30.0), Gaussian(0.5)))
+    scene = synthetic.natural(384, 384, seed=7)
+    rng = np.random.default_rng(2)
+    clean = degrade(scene, moving, rng=rng)
+    assert capture_nsr([clean], moving) == MOTION_LEAST
+    assert capture_nsr([clean[:60]], moving) == MOTION_LEAST  # too small to tell
+    noisy = degrade(scene, moving, noise=0.08, rng=rng)
+    assert capture_nsr([noisy], moving) > MOTION_LEAST
 
 
 def network(*extra):

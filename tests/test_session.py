@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import threading
@@ -174,6 +175,27 @@ def test_a_capture_that_tells_nothing_is_passed_through_or_refused(value):
     with pytest.raises(EstimationError) as caught:
         restore(image, model="wiener", without_information="error")
     assert caught.value.reason in {"flat", "dark", "saturated"}
+
+
+@pytest.mark.parametrize(
+    ("family", "other", "restored"),
+    [("round", 0.05, True), ("round", 0.2, False), ("shake", 0.9, False)],
+)
+def test_a_blur_that_may_be_of_another_kind_is_left(
+    monkeypatch, blind_capture, family, other, restored
+):
+    from imagine_deblur.psf import estimation
+
+    real = estimation.estimate_psf
+
+    def changed(*arguments, **named):
+        found = real(*arguments, **named)
+        return dataclasses.replace(found, family=family, other_probability=other)
+
+    monkeypatch.setattr(estimation, "estimate_psf", changed)
+    report = process(blind_capture, io.BytesIO(), model="wiener")
+    assert report.restored == restored
+    assert restored or any("neither defocus nor linear" in w for w in report.warnings)
 
 
 def test_tiny_frames_are_passed_through_blind():
