@@ -2,8 +2,8 @@
 # Install the aarch64 wheel into a folder and run it under user-mode emulation, on x86-64:
 #   packaging/test_aarch64.sh WHEEL [PYTEST ARGUMENT...]
 # Compares one restored frame with this machine's (packaging/agreement.py), then runs the tests
-# named (default: the quick part). Emulates a Cortex-A72. The distribution's own arm64 CPython runs
-# it, so WHEEL must be for that version (3.11 on Debian 12).
+# named (default: what does not count threads or memory, a quarter of an hour). Emulates a Cortex-A72.
+# The distribution's own arm64 CPython runs it, so WHEEL must be for that version (3.11 on Debian 12).
 #   REFERENCE   a Python of this machine with imagine_deblur installed (default: python3)
 # Memory figures read under emulation are inflated: none is taken.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
@@ -11,7 +11,9 @@ wheel=$(realpath "$1")
 shift
 tests=("$@")
 if [ ${#tests[@]} = 0 ]; then
-  tests=(tests/test_packaging.py tests/test_tiling.py tests/test_wiener.py tests/test_psf.py)
+  tests=(tests/test_{packaging,tiling,wiener,psf,psf_record,psf_field,builtin_engine,guard,noise}.py
+         tests/test_{files,watch_journal,session,small_blurs,metrics,degradation,damage,integrity}.py
+         tests/test_engines.py -k "not as_many_threads and not ort_waits and not without_arena")
 fi
 sysroot=$work/sysroot-arm64 site=$work/site-aarch64
 if [ ! -x "$sysroot/usr/bin/python3.11" ]; then
