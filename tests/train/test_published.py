@@ -746,6 +746,10 @@ def test_validation_table(scenes_dir: Path, tmp_path: Path) -> None:
     assert [r[:2] for r in rows[1:]] == [["1", "gauss"], ["1", "spin"]]
     assert 0 < float(rows[1][5]) <= 1
     assert rows[2][5] == "nan"
+    export(tmp_path / "checkpoint.pt", tmp_path / "network.onnx")
+    figures = describe(tmp_path / "network.onnx").training["validation"]
+    assert figures["gauss"]["ours"] == pytest.approx(float(rows[1][3]), abs=1e-3)
+    assert set(figures["spin"]) == {"step", "input", "ours", "gain_p5"}
 
 
 @pytest.mark.parametrize("system", ["mimo-unet", "autoencoder"])

@@ -97,7 +97,8 @@ def _figures(run: Path) -> dict[str, dict[str, float]]:
     figures: dict[str, dict[str, float]] = {}
     with table.open(newline="") as stream:
         for row in csv.DictReader(stream):
-            figures[row.pop("protocol")] = {
+            name = row.pop("protocol")
+            figures[name] = {
                 key: round(float(value), 4) for key, value in row.items() if value != "nan"
             }
     return figures
