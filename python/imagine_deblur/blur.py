@@ -87,8 +87,7 @@ def given_blur(value: PSF | PsfField | NDArray[Any] | str | os.PathLike[str]) ->
         to be undone (over 256 px from its centre) or has over 16 components.
     """
     blur = _named_blur(value)
-    field = blur.psf if isinstance(blur.psf, PsfField) else PsfField(((blur.psf or PSF(),),))
-    for _, _, psf in field.cells:
+    for psf in _cells(blur.psf or PSF()):
         if len(psf.components) > MAX_COMPONENTS:
             raise PsfError(f"a PSF of {len(psf.components)} components; at most {MAX_COMPONENTS}")
         if psf.extent_px > MAX_EXTENT_PX:
@@ -97,6 +96,11 @@ def given_blur(value: PSF | PsfField | NDArray[Any] | str | os.PathLike[str]) ->
                 f"linear stage works with at most {MAX_EXTENT_PX} px"
             )
     return blur
+
+
+def _cells(psf: PSF | PsfField) -> list[PSF]:
+    """The PSFs of a field, or the one of the whole frame."""
+    return [psf] if isinstance(psf, PSF) else [cell for _, _, cell in psf.cells]
 
 
 def _named_blur(value: PSF | PsfField | NDArray[Any] | str | os.PathLike[str]) -> Blur:
@@ -155,8 +159,7 @@ def passed_if_small(blur: Blur, images: Sequence[NDArray[Any]], coded: bool | No
     """
     if blur.psf is None:
         return blur
-    field = blur.psf if isinstance(blur.psf, PsfField) else PsfField(((blur.psf,),))
-    least = min(cell.mtf_nyquist() for _, _, cell in field.cells)
+    least = min(psf.mtf_nyquist() for psf in _cells(blur.psf))
     kind = "given"
     if blur.source == "estimated":
         kind = "sure" if (blur.confidence or 0.0) >= SURE else "unsure"

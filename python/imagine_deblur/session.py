@@ -349,10 +349,7 @@ class Session:
         given: Blur | None = None,
     ) -> Blur:
         blur = given or self._given or self._estimate(images, table)
-        if blur.psf is None:
-            return blur
-        coded = True if table is not None else None
-        blur = passed_if_small(blur, images, coded)
+        blur = passed_if_small(blur, images, coded=True if table is not None else None)
         if blur.sharp or blur.psf is None:
             return blur
         return tempered(replace(blur, nsr=self.options.nsr or capture_nsr(images, blur.psf)))
