@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from environment import print_environment
 from imagine_deblur.evaluation import as_float, data_checksum
-from imagine_deblur.linear.noise import capture_nsr
+from imagine_deblur.linear.level import choose_level
+from imagine_deblur.linear.noise import mean_power
 from imagine_deblur.linear.wiener import LUMA, WienerSpec, wiener, wiener_planes
 from imagine_deblur.metrics.fidelity import psnr
 from imagine_deblur.model import DEFAULT_NSR
@@ -51,7 +52,7 @@ def measure(case: Case) -> list[float]:
 
     best = min(GRID, key=lambda e: error(lumas, e, truth))
     best_colour = min(GRID, key=lambda e: error(colours, e, colour_truth))
-    nsr = capture_nsr([case.degraded], case.psf) or DEFAULT_NSR
+    nsr = choose_level(mean_power([case.degraded]), case.psf) or DEFAULT_NSR
     rule = np.moveaxis(wiener_planes(capture, case.psf, WienerSpec((nsr,), 0)), 0, -1)
     return [
         psnr(capture, case.sharp),

@@ -36,12 +36,15 @@ def white_on_one_over_f(nsr, size=512, seed=1):
 @pytest.mark.parametrize("nsr", [3e-2, 2e-1, 1.0])
 def test_a_known_ratio_is_found(nsr):
     # Half a decade does not matter to the filter; the blur's remains add to small ratios.
-    found = capture_nsr([white_on_one_over_f(nsr)], PSF.defocus(5.0))
+    found = capture_nsr(mean_power([white_on_one_over_f(nsr)]), PSF.defocus(5.0))
     assert abs(np.log10(found / nsr)) < 0.25
 
 
 def test_more_noise_asks_for_a_larger_ratio():
-    found = [capture_nsr([capture(noise)], PSF.defocus(4.0)) for noise in (0.002, 0.008, 0.03)]
+    found = [
+        capture_nsr(mean_power([capture(noise)]), PSF.defocus(4.0))
+        for noise in (0.002, 0.008, 0.03)
+    ]
     assert found == sorted(found)
     assert found[2] > 10 * found[0]
 
@@ -49,12 +52,12 @@ def test_more_noise_asks_for_a_larger_ratio():
 def test_parts_and_types_agree():
     image = capture(0.01)
     psf = PSF.defocus(4.0)
-    whole = capture_nsr([image], psf)
-    halves = capture_nsr([image[:192], image[192:]], psf)
-    floats = capture_nsr([image.astype(np.float32) / np.float32(255)], psf)
+    whole = capture_nsr(mean_power([image]), psf)
+    halves = capture_nsr(mean_power([image[:192], image[192:]]), psf)
+    floats = capture_nsr(mean_power([image.astype(np.float32) / np.float32(255)]), psf)
     assert halves == pytest.approx(whole, rel=0.3)
     assert floats == pytest.approx(whole, rel=1e-3)
-    assert capture_nsr([image], PsfField(((psf,),))) == whole
+    assert capture_nsr(mean_power([image]), PsfField(((psf,),))) == whole
 
 
 @pytest.mark.parametrize(
@@ -64,11 +67,11 @@ def test_parts_and_types_agree():
 )
 def test_without_information_there_is_no_answer(image):
     assert mean_power([image]) is None
-    assert capture_nsr([image], PSF.defocus(4.0)) is None
+    assert capture_nsr(mean_power([image]), PSF.defocus(4.0)) is None
 
 
 def test_without_a_silent_band_there_is_no_answer():
-    assert capture_nsr([capture(0.01)], PSF.defocus(0.3, 0.1)) is None
+    assert capture_nsr(mean_power([capture(0.01)]), PSF.defocus(0.3, 0.1)) is None
 
 
 def test_motion_has_a_least_ratio():
@@ -76,10 +79,10 @@ def test_motion_has_a_least_ratio():
     scene = synthetic.natural(384, 384, seed=7)
     rng = np.random.default_rng(2)
     clean = degrade(scene, moving, rng=rng)
-    assert capture_nsr([clean], moving) == MOTION_LEAST
-    assert capture_nsr([clean[:60]], moving) == MOTION_LEAST  # too small to tell
+    assert capture_nsr(mean_power([clean]), moving) == MOTION_LEAST
+    assert capture_nsr(mean_power([clean[:60]]), moving) == MOTION_LEAST  # too small to tell
     noisy = degrade(scene, moving, noise=0.08, rng=rng)
-    assert capture_nsr([noisy], moving) > MOTION_LEAST
+    assert capture_nsr(mean_power([noisy]), moving) > MOTION_LEAST
 
 
 def network(*extra):

@@ -41,7 +41,11 @@ class Blur:
     confidence : float or None
         Of an estimate, in [0, 1].
     nsr : float or None
-        Noise-to-signal ratio at Nyquist that the capture asks for, see `linear.noise`.
+        Noise-to-signal ratio at Nyquist that the capture shows, see `linear.noise`.
+    level : float or None
+        Base ratio of the bank that suits the capture best, see `linear.level`.
+    clean : bool
+        Rounding is most of the capture's noise, see `imagine_deblur.exposure`.
     sharp : bool
         The blur is so small that undoing it could only harm: the capture is passed through.
     warnings : tuple of str
@@ -51,6 +55,8 @@ class Blur:
     source: str
     confidence: float | None = None
     nsr: float | None = None
+    level: float | None = None
+    clean: bool = False
     sharp: bool = False
     warnings: tuple[str, ...] = ()
 
@@ -213,6 +219,7 @@ def tempered(blur: Blur) -> Blur:
         blur,
         psf=PSF(tuple(_narrowed(part, factor) for part in blur.psf.components)),
         nsr=NOISY,
+        level=NOISY,
         warnings=(*blur.warnings, warning),
     )
 

@@ -1,10 +1,13 @@
 """Whether samples once were a JPEG file, told from the samples alone.
 
-A decoder puts every DCT coefficient of an 8x8 block on a multiple of its quantisation step, and
-rounding to 8 bits moves it by less than one. That lattice is still there in the decoded samples
-(Fan and de Queiroz, "Identification of bitmap compression history", 2003). Here the step of each
-frequency is the one whose cosine the coefficients follow best; on a lattice the mean cosine is
-near 1, on samples that never were quantised it is near 0 or below.
+Two traces are looked for. A decoder puts every DCT coefficient of an 8x8 block on a multiple of its
+quantisation step, and rounding to 8 bits moves it by less than one. That lattice is still there in
+the decoded samples (Fan and de Queiroz, "Identification of bitmap compression history", 2003). Here
+the step of each frequency is the one whose cosine the coefficients follow best; on a lattice the
+mean cosine is near 1, on samples that never were quantised it is near 0 or below.
+
+Of a blurred capture the coder may have left no such coefficient but zeros. Then blocks that lie on
+the coder's grid hold less at high frequencies than blocks that straddle it, whose edges do not fit.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from numpy.typing import NDArray
 from imagine_deblur.linear.wiener import LUMA
 
 _SIDE = 8
+_REGION = 2 * _SIDE - 1
 _MOST_BLOCKS = 1024
 _LEAST_BLOCKS = 100
 _LEAST_COEFFICIENTS = 60  # of one frequency, beyond half a step
@@ -29,8 +33,12 @@ _STEPS = np.arange(4, 33)
 _ORDER = np.arange(_SIDE)
 _DCT = np.cos(np.pi * (2 * _ORDER[None, :] + 1) * _ORDER[:, None] / 16) / 2
 _DCT[0] /= np.sqrt(2.0)
+_DCT_OF_BLOCK = np.kron(_DCT, _DCT).T
 _SUM = _ORDER[:, None] + _ORDER[None, :]
 _LOOKED_AT = (_SUM >= 3) & (_SUM <= 9)
+_HIGH = _SUM >= 6
+_LEAST_ENERGY = 1e-3  # squared grey levels
+_QUIETER, _STANDS_OUT = 0.09, 4.5  # of the energy's logarithm; at most 0.05 and 3.5 by chance
 _LEVEL = (np.arange(_BINS) + 0.5) / _PER_STEP
 _BEYOND = (_LEVEL[:, None] > 0.5 * _STEPS[None, :]).astype(np.float64)
 _COSINE = np.cos(2 * np.pi * _LEVEL[:, None] / _STEPS[None, :]) * _BEYOND
@@ -54,26 +62,45 @@ def shows_jpeg(images: Sequence[NDArray[np.generic]]) -> bool:
     Blurring or resampling after decoding removes the lattice, and with it what matters here: what
     the coder threw away is then not the last thing that happened to the finest detail.
     """
-    if not any(_blocks(image, 0, 0) is not None for image in images):
-        return True
-    for image in images:
-        for row in range(_SIDE):
-            for column in range(_SIDE):
-                blocks = _blocks(image, row, column)
-                if blocks is not None and _on_lattice(blocks):
-                    return True
-    return False
+    regions = [found for image in images if (found := _regions(image)) is not None]
+    return not regions or any(_shows_jpeg(found) for found in regions)
 
 
-def _blocks(image: NDArray[np.generic], row: int, column: int) -> NDArray[np.float64] | None:
-    """At most 1024 evenly spread (8, 8) blocks of luma, in grey levels; None with under 100."""
-    rows, columns = ((n - o) // _SIDE for n, o in zip(image.shape, (row, column), strict=False))
-    if rows * columns < _LEAST_BLOCKS:
+def _shows_jpeg(regions: NDArray[np.float64]) -> bool:
+    quiet = []
+    for row in range(_SIDE):
+        for column in range(_SIDE):
+            blocks = regions[:, row : row + _SIDE, column : column + _SIDE]
+            flat = blocks.reshape(len(blocks), -1) @ _DCT_OF_BLOCK
+            coefficients = flat.reshape(blocks.shape)
+            if _on_lattice(coefficients):
+                return True
+            energy = np.square(coefficients[:, _HIGH]).mean(axis=1)
+            quiet.append(float(np.log(energy + _LEAST_ENERGY).mean()))
+    return _one_stands_out(np.array(quiet))
+
+
+def _one_stands_out(quiet: NDArray[np.float64]) -> bool:
+    """Whether one grid's blocks are quieter than all others'."""
+    rest = np.delete(quiet, quiet.argmin())
+    middle = float(np.median(rest))
+    usual = 1.4826 * float(np.median(np.abs(rest - middle)))
+    below = middle - float(quiet.min())
+    return below > _QUIETER and below > _STANDS_OUT * usual
+
+
+def _regions(image: NDArray[np.generic]) -> NDArray[np.float64] | None:
+    """At most 1024 evenly spread (15, 15) pieces of luma, in grey levels, that begin on multiples
+    of 8 and hold a block for every place of the grid; None with under 100, or without variation.
+    """
+    rows, columns = ((n - _REGION) // _SIDE + 1 for n in image.shape[:2])
+    if min(rows, columns) < 1 or rows * columns < _LEAST_BLOCKS:
         return None
     chosen = np.unique(np.linspace(0, rows * columns - 1, _MOST_BLOCKS).astype(np.intp))
-    top, left = row + chosen // columns * _SIDE, column + chosen % columns * _SIDE
+    top, left = chosen // columns * _SIDE, chosen % columns * _SIDE
+    offset = np.arange(_REGION)
     samples = image[
-        top[:, None, None] + _ORDER[None, :, None], left[:, None, None] + _ORDER[None, None, :]
+        top[:, None, None] + offset[None, :, None], left[:, None, None] + offset[None, None, :]
     ]
     luma = samples.astype(np.float64)
     if luma.ndim == 4:
@@ -82,8 +109,8 @@ def _blocks(image: NDArray[np.generic], row: int, column: int) -> NDArray[np.flo
     return luma if np.ptp(luma) > 0 else None
 
 
-def _on_lattice(blocks: NDArray[np.float64]) -> bool:
-    levels = np.abs(_DCT @ blocks @ _DCT.T)[:, _LOOKED_AT]
+def _on_lattice(coefficients: NDArray[np.float64]) -> bool:
+    levels = np.abs(coefficients[:, _LOOKED_AT])
     bins = (levels * _PER_STEP).astype(np.intp)
     frequency = np.broadcast_to(np.arange(bins.shape[1]), bins.shape)
     inside = bins < _BINS

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imagine_deblur.engines.descriptor import ModelDescriptor, describe, int8_sibling
+from imagine_deblur.engines.descriptor import (
+    ModelDescriptor,
+    clean_sibling,
+    describe,
+    int8_sibling,
+)
 from imagine_deblur.engines.onnx_file import read_summary
 from imagine_deblur.errors import EngineError
 from imagine_deblur.linear.noise import bank_level
@@ -46,12 +51,21 @@ class Model:
         Of a Python callable.
     linear : bool
         The model is the base Wiener plane (``"wiener"``).
+    clean : ModelDescriptor or None
+        Of the network that takes its place on clean captures, see `imagine_deblur.exposure`.
     """
 
     name: str
     descriptor: ModelDescriptor | None = None
     function: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
     linear: bool = False
+    clean: ModelDescriptor | None = None
+
+    def for_capture(self, *, clean: bool) -> Model:
+        """Return the model for a capture that is clean or not."""
+        if not clean or self.clean is None:
+            return self
+        return replace(self, name=f"{self.name}.clean", descriptor=self.clean, clean=None)
 
     @property
     def is_network(self) -> bool:
@@ -119,21 +133,22 @@ class Model:
         known = 0 if self.descriptor is None else self.descriptor.working_bytes
         return rows * columns * (known or _WORKING_BYTES) // self.scale**2
 
-    def wiener_spec(self, nsr: float | None, *, guarded: bool) -> WienerSpec | None:
+    def wiener_spec(self, level: float | None, *, guarded: bool) -> WienerSpec | None:
         """Return the planes the linear stage makes, None where it does not run.
 
         Parameters
         ----------
-        nsr : float or None
-            What the capture asks for. A network with a ``noise`` plane takes a bank whose ratios
-            are multiples of it (`linear.noise.bank_level`); another keeps those of its training.
+        level : float or None
+            The ratio that suits the capture best. A network with a ``noise`` plane takes a bank
+            whose ratios are multiples of it (`linear.noise.bank_level`); another keeps those of its
+            training.
         guarded : bool
             The guard needs a base plane to fall back to, also for a network that takes none.
         """
         if self.linear or (self._takes_capture_only and guarded):
-            return WienerSpec((nsr or DEFAULT_NSR,), 0)
+            return WienerSpec((level or DEFAULT_NSR,), 0)
         bank = None if self.descriptor is None else self.descriptor.bank
-        return bank.scaled(bank_level(nsr)) if bank is not None and bank.level else bank
+        return bank.scaled(bank_level(level)) if bank is not None and bank.level else bank
 
     def input_indices(self, bands: int, spec: WienerSpec | None) -> list[int]:
         """Return the plane each engine input reads: the capture's bands, then the bank's planes.
@@ -207,14 +222,25 @@ def resolve_model(argument: ModelArgument, precision: str = "f32") -> Model:
     if name in (IDENTITY.name, WIENER.name):
         return IDENTITY if name == IDENTITY.name else WIENER
     if name in bundled:
-        return Model(name, descriptor=_described(bundled[name], precision))
+        return _network(name, bundled[name], precision)
     if name in BUNDLED:
         raise EngineError(
             f"model {name!r} is not in this installation; it has: "
             f"{', '.join([*bundled, 'wiener', 'identity'])}",
             model=name,
         )
-    return Model(Path(name).stem, descriptor=_described(Path(name), precision))
+    return _network(Path(name).stem, Path(name), precision)
+
+
+def _network(name: str, path: Path, precision: str) -> Model:
+    clean = clean_sibling(path)
+    if precision == "int8":
+        clean = int8_sibling(clean)
+    return Model(
+        name,
+        descriptor=_described(path, precision),
+        clean=describe(clean) if clean.exists() else None,
+    )
 
 
 def _described(path: Path, precision: str) -> ModelDescriptor:

@@ -25,9 +25,11 @@ from imagine_deblur.errors import (
     OptionsError,
     OutputExistsError,
 )
+from imagine_deblur.exposure import is_clean
 from imagine_deblur.files import replacing
 from imagine_deblur.linear.guard import Guard
-from imagine_deblur.linear.noise import capture_nsr
+from imagine_deblur.linear.level import choose_level
+from imagine_deblur.linear.noise import capture_nsr, mean_power
 from imagine_deblur.linear.stage import WienerStage
 from imagine_deblur.linear.wiener import WienerSpec
 from imagine_deblur.memory import host_bytes, plan_pool, resident_bytes, return_free_memory
@@ -95,6 +97,7 @@ class Session:
         self._model: Model = resolve_model(self.options.model, self.options.precision)
         anytime = self.options.deadline is not None and self.options.model == "auto"
         self._chooser = Chooser(self.options, self._threads) if anytime else None
+        self._clean_matters = anytime or self._model.clean is not None
         self._workers: _core.WorkerPool | None = None
         self._executor: ThreadPoolExecutor | None = None
         self._engine: tuple[tuple[object, ...], _core.Engine] | None = None
@@ -349,10 +352,18 @@ class Session:
         given: Blur | None = None,
     ) -> Blur:
         blur = given or self._given or self._estimate(images, table)
-        blur = passed_if_small(blur, images, coded=True if table is not None else None)
+        coded = True if table is not None else None
+        if self._clean_matters:
+            blur = replace(blur, clean=is_clean(images, coded))
+            coded = False if blur.clean else coded
+        blur = passed_if_small(blur, images, coded=coded)
         if blur.sharp or blur.psf is None:
             return blur
-        return tempered(replace(blur, nsr=self.options.nsr or capture_nsr(images, blur.psf)))
+        if self.options.nsr is not None:
+            return tempered(replace(blur, nsr=self.options.nsr, level=self.options.nsr))
+        power = mean_power(images)
+        nsr, level = capture_nsr(power, blur.psf), choose_level(power, blur.psf)
+        return tempered(replace(blur, nsr=nsr, level=level))
 
     def _estimate(self, images: Sequence[Frame], table: NDArray[np.uint16] | None) -> Blur:
         from imagine_deblur.psf.estimation import estimate_psf
@@ -382,6 +393,7 @@ class Session:
         if self._chooser is not None and self.options.deadline is not None:
             choice = self._chooser.choose(shape[0] * shape[1], self.options.deadline)
             model, ensemble = choice.model, choice.ensemble
+        model = model.for_capture(clean=blur.clean)
         if model.needs_psf and (blur.psf is None or blur.sharp):
             model = IDENTITY
         threads = self._threads
@@ -401,7 +413,7 @@ class Session:
                     initializer=_core.make_this_thread_polite,
                     initargs=(self.options.nice, self.options.scheduling),
                 )
-        spec = model.wiener_spec(blur.nsr, guarded=self.options.guard)
+        spec = model.wiener_spec(blur.level, guarded=self.options.guard)
         stage = self._stage_for(blur.psf, spec, model)
         engine, options, wanted = self._fit(model, ensemble, stage, spec, shape, float32)
         if self._pool is None or self._pool.capacity < wanted:

@@ -291,6 +291,11 @@ def int8_sibling(path: Path) -> Path:
     return path.with_name(f"{path.stem}.int8.onnx")
 
 
+def clean_sibling(path: Path) -> Path:
+    """Return where a network's version for clean captures lies: ``NAME.clean.onnx`` beside it."""
+    return path.with_name(f"{path.stem}.clean.onnx")
+
+
 def file_sha256(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file in lower-case hex, read in pieces."""
     with open(path, "rb") as file:

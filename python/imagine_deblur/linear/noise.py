@@ -10,6 +10,7 @@ error and whatever the camera made of them, however coloured.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,16 +20,18 @@ from imagine_deblur.psf.components import Motion
 from imagine_deblur.psf.field import PsfField
 from imagine_deblur.psf.models import PSF
 
-_BLOCK = 128
+BLOCK = 128
+"""Side of the blocks whose spectra are averaged, px."""
 _MOST_BLOCKS = 96
 _LEAST_STD = 1.5 / 255  # blocks flatter than this tell nothing of the scene's spectrum
 _PASSED = 0.7  # MTF above which the scene is seen
 _STOPPED = 0.12  # MTF below which it is not
-_LOWEST = 2.5 / _BLOCK  # cycles/px; below, the window leaks
+_LOWEST = 2.5 / BLOCK  # cycles/px; below, the window leaks
 _HIGHEST = 0.45
 _LEAST_BINS = 100  # of the half plane's 8,320 that must be silent
 _RANGE = (1e-5, 3.0)
-_RADIUS = np.hypot(np.fft.fftfreq(_BLOCK)[:, None], np.fft.rfftfreq(_BLOCK)[None, :])
+RADIUS = np.hypot(np.fft.fftfreq(BLOCK)[:, None], np.fft.rfftfreq(BLOCK)[None, :])
+"""Frequency of the half plane's bins, cycles/px."""
 _LEVELS = (3e-4, 1.0)
 _STEPS_PER_DECADE = 4
 
@@ -48,7 +51,7 @@ def bank_level(nsr: float | None) -> float:
     Parameters
     ----------
     nsr : float or None
-        As `capture_nsr` gives it; None stands for `UNKNOWN`.
+        As `capture_nsr` or `linear.level.choose_level` gives it; None stands for `UNKNOWN`.
 
     Returns
     -------
@@ -60,13 +63,34 @@ def bank_level(nsr: float | None) -> float:
     return float(10.0 ** (np.rint(exponent * _STEPS_PER_DECADE) / _STEPS_PER_DECADE))
 
 
-def capture_nsr(images: Sequence[NDArray[np.generic]], psf: PSF | PsfField) -> float | None:
-    """Return the noise-to-signal ratio at Nyquist that a capture asks for.
+@dataclass(frozen=True)
+class MeanPower:
+    """What a capture's blocks of 128 x 128 px have in common.
+
+    Attributes
+    ----------
+    power : (128, 65) float64 ndarray
+        Mean luma power on the half plane of `numpy.fft.rfft2`. Each block counts by its spectrum's
+        shape, not its contrast: it is 1 on average from 3 to 8 cycles per block.
+    contrast, spread : float
+        Mean and standard deviation over the blocks of the logarithm (base 10) of their power at
+        3 to 8 cycles, in units of what rounding to 8 bits adds.
+    blocks : int
+    """
+
+    power: NDArray[np.float64]
+    contrast: float
+    spread: float
+    blocks: int
+
+
+def capture_nsr(power: MeanPower | None, psf: PSF | PsfField) -> float | None:
+    """Return the noise-to-signal ratio at Nyquist that a capture's spectrum shows.
 
     Parameters
     ----------
-    images : sequence of (R, C, 3) or (R, C) uint8 or float32 ndarray
-        The capture, or parts of it; float32 in [0, 1].
+    power : MeanPower or None
+        Of the capture, see `mean_power`.
     psf : PSF or PsfField
         Its blur; of a field, the cell in the middle.
 
@@ -76,62 +100,72 @@ def capture_nsr(images: Sequence[NDArray[np.generic]], psf: PSF | PsfField) -> f
         Within 1e-5 to 3, of motion `MOTION_LEAST` at least. None where the capture does not tell:
         it is too small or too flat, or the blur leaves no band in which the noise stands alone.
     """
-    centre = psf if isinstance(psf, PSF) else psf.grid[len(psf.grid) // 2][len(psf.grid[0]) // 2]
-    moving = any(isinstance(part, Motion) for part in centre.components)
-    found = _spectral_ratio(images, centre)
-    return max(found or 0.0, MOTION_LEAST) if moving else found
+    centre = middle_psf(psf)
+    found = None if power is None else _spectral_ratio(power.power, centre)
+    return max(found or 0.0, MOTION_LEAST) if is_moving(centre) else found
 
 
-def _spectral_ratio(images: Sequence[NDArray[np.generic]], centre: PSF) -> float | None:
-    power = mean_power(images)
-    if power is None:
-        return None
-    mtf = np.abs(centre.otf(_BLOCK, _BLOCK))
-    inside = (_RADIUS >= _LOWEST) & (_RADIUS < _HIGHEST)
+def middle_psf(psf: PSF | PsfField) -> PSF:
+    """Return the PSF, or the one in the middle of a field."""
+    return psf if isinstance(psf, PSF) else psf.grid[len(psf.grid) // 2][len(psf.grid[0]) // 2]
+
+
+def is_moving(psf: PSF) -> bool:
+    """Whether motion is part of a blur."""
+    return any(isinstance(part, Motion) for part in psf.components)
+
+
+def _spectral_ratio(power: NDArray[np.float64], centre: PSF) -> float | None:
+    mtf = np.abs(centre.otf(BLOCK, BLOCK))
+    inside = (RADIUS >= _LOWEST) & (RADIUS < _HIGHEST)
     seen = inside & (mtf > _PASSED)
     if not seen.any():  # a very wide blur: the lowest frequencies have to do
-        seen = inside & (_RADIUS < _LOWEST + 3 / _BLOCK)
+        seen = inside & (RADIUS < _LOWEST + 3 / BLOCK)
     silent = inside & (mtf < _STOPPED)
     if np.count_nonzero(silent) < _LEAST_BINS:
         return None
-    signal = power[seen] * _RADIUS[seen] ** 2 / np.maximum(mtf[seen], 0.1) ** 2
-    c = float(np.exp(np.mean(np.log(signal) / _RADIUS[seen]) / np.mean(1 / _RADIUS[seen])))
+    signal = power[seen] * RADIUS[seen] ** 2 / np.maximum(mtf[seen], 0.1) ** 2
+    c = float(np.exp(np.mean(np.log(signal) / RADIUS[seen]) / np.mean(1 / RADIUS[seen])))
     noise = float(np.exp(np.mean(np.log(power[silent]))))
     return float(np.clip(noise / (4 * c), *_RANGE))
 
 
-def mean_power(images: Sequence[NDArray[np.generic]]) -> NDArray[np.float64] | None:
+def mean_power(images: Sequence[NDArray[np.generic]]) -> MeanPower | None:
     """Return the mean luma power spectrum over informative blocks, None without any.
 
-    Returns
-    -------
-    (128, 65) float64 ndarray or None
-        On the half plane of `numpy.fft.rfft2`. Each block counts by its spectrum's shape, not its
-        contrast.
+    Parameters
+    ----------
+    images : sequence of (R, C, 3) or (R, C) uint8 or float32 ndarray
+        The capture, or parts of it; float32 in [0, 1].
     """
-    window = np.hanning(_BLOCK + 1)[:-1]
+    window = np.hanning(BLOCK + 1)[:-1]
     taper = np.outer(window, window)
-    low = (_RADIUS > 2.5 / _BLOCK) & (_RADIUS < 8.5 / _BLOCK)
-    total = np.zeros(_RADIUS.shape)
-    blocks = 0
+    low = (RADIUS > 2.5 / BLOCK) & (RADIUS < 8.5 / BLOCK)
+    total = np.zeros(RADIUS.shape)
+    levels = []
     for image in images:
         scale = 255.0 if image.dtype == np.uint8 else 1.0
         for top, left in _corners(image.shape[0], image.shape[1], _MOST_BLOCKS // len(images)):
-            samples = image[top : top + _BLOCK, left : left + _BLOCK].astype(np.float64) / scale
+            samples = image[top : top + BLOCK, left : left + BLOCK].astype(np.float64) / scale
             luma = samples @ np.array(LUMA) if samples.ndim == 3 else samples
             if luma.std() < _LEAST_STD or luma.max() > 0.99:
                 continue
             power = np.abs(np.fft.rfft2((luma - luma.mean()) * taper)) ** 2
-            total += power / power[low].mean()
-            blocks += 1
-    return total / blocks if blocks else None
+            levels.append(power[low].mean())
+            total += power / levels[-1]
+    if not levels:
+        return None
+    # Rounding errors are uniform and independent in the three colours.
+    rounding = float(np.sum(np.square(LUMA))) / 12 / 255**2 * float(np.sum(taper**2))
+    logs = np.log10(np.array(levels) / rounding)
+    return MeanPower(total / len(levels), float(logs.mean()), float(logs.std()), len(levels))
 
 
 def _corners(rows: int, columns: int, most: int) -> list[tuple[int, int]]:
     """Evenly spread corners of at most about `most` blocks that fit the image."""
-    if rows < _BLOCK or columns < _BLOCK:
+    if rows < BLOCK or columns < BLOCK:
         return []
-    tops = np.arange(0, rows - _BLOCK + 1, _BLOCK // 2)
-    lefts = np.arange(0, columns - _BLOCK + 1, _BLOCK // 2)
+    tops = np.arange(0, rows - BLOCK + 1, BLOCK // 2)
+    lefts = np.arange(0, columns - BLOCK + 1, BLOCK // 2)
     step = max(1, int(np.ceil(np.sqrt(len(tops) * len(lefts) / max(1, most)))))
     return [(int(top), int(left)) for top in tops[::step] for left in lefts[::step]]

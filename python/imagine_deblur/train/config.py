@@ -9,6 +9,7 @@ from typing import Any
 
 from imagine_deblur.errors import OptionsError
 from imagine_deblur.linear.wiener import CHROMA, WienerSpec
+from imagine_deblur.train.recipe import PSF_SHARES
 from imagine_deblur.train.typed import assigned, build, read
 
 
@@ -45,6 +46,7 @@ class PlanesConfig:
 class DataConfig:
     """How crops are made; ranges of the degradations are in `imagine_deblur.train.recipe`.
 
+    `exposure` is the sort of captures, "any", "clean" or "noisy".
     `satellite_share` of the groups come from satellite scenes, `operating_share` of those lie near
     the operating point of IMAGIN-e. `region` is the side of the image piece that is degraded and
     inverse-filtered as a whole; `grid`**2 crops of `crop` pixels are cut from it and make one
@@ -62,6 +64,7 @@ class DataConfig:
     operating_share: float = 0.5
     psf_radius_error: float = 0.015
     psf_sigma_error: float = 0.05
+    exposure: str = "any"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,6 +149,8 @@ class TrainConfig:
             raise OptionsError("optim.precision", self.optim.precision, "'f32' or 'bf16'")
         if self.data.crop % self.network.unshuffle:
             raise OptionsError("data.crop", self.data.crop, "a multiple of network.unshuffle")
+        if self.data.exposure not in PSF_SHARES:
+            raise OptionsError("data.exposure", self.data.exposure, f"one of {list(PSF_SHARES)}")
         if self.data.region < self.data.crop:
             raise OptionsError("data.region", self.data.region, "at least data.crop")
         if 2 * self.optim.margin >= self.data.crop:

@@ -91,6 +91,7 @@ def describe(checkpoint: str | os.PathLike[str]) -> tuple[Network, ModelDescript
             "crop_px": config.data.crop,
             "kmac_per_pixel": round(network.spec.macs_per_pixel / 1000, 2),
             "parameters": network.spec.parameters,
+            "exposure": config.data.exposure,
             "noise_range": [0.0, NOISE_MAX],
             "jpeg_quality_range": [70, 98],
             "validation_psnr_db": _figures(Path(checkpoint).parent),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from imagine_deblur.linear.noise import bank_level, capture_nsr
+from imagine_deblur.linear.level import choose_level
+from imagine_deblur.linear.noise import bank_level, mean_power
 from imagine_deblur.linear.wiener import WienerSpec, wiener_planes
 from imagine_deblur.psf import PSF
 from imagine_deblur.train.config import DataConfig
@@ -38,7 +39,7 @@ def input_planes(capture: NDArray[np.uint8], psf: PSF, spec: WienerSpec) -> Floa
         `plane_names` in order, each image value minus 0.5.
     """
     if spec.level:
-        spec = spec.scaled(bank_level(capture_nsr([capture], psf)))
+        spec = spec.scaled(bank_level(choose_level(mean_power([capture]), psf)))
     image = capture.astype(np.float32) / np.float32(255)
     planes = np.concatenate([np.moveaxis(image, -1, 0), wiener_planes(image, psf, spec)])
     planes -= np.float32(0.5)
@@ -76,6 +77,7 @@ def make_group(
         operating=operating,
         radius_error=data.psf_radius_error,
         sigma_error=data.psf_sigma_error,
+        exposure=data.exposure,
     )
     capture = chosen.capture(sharp, rng)
     planes = input_planes(capture, chosen.believed, spec)

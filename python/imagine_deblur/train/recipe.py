@@ -7,6 +7,7 @@ generator that is passed in.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from imagine_deblur.psf.models import Component
 Float32Array = NDArray[np.float32]
 
 #: Raised whenever a draw changes: crops made by an older recipe are not reused.
-RECIPE_VERSION = 3
+RECIPE_VERSION = 4
 
 #: The operating point of IMAGIN-e (protocols `imagine` and `imagine90`): radius in px, contrast.
 OPERATING_RADIUS_PX, OPERATING_CONTRAST = 6.8, 0.7
@@ -28,6 +29,18 @@ RADIUS_MAX_PX, SIGMA_MAX_PX, MOTION_MAX_PX = 8.5, 4.0, 15.0
 
 #: Largest noise scale s drawn, full scale 1; a camera's own processing reaches the second.
 NOISE_MAX, CAMERA_NOISE_MAX = 0.012, 0.03
+
+#: Largest noise scale s of a clean capture, which never was JPEG; all others are noisy.
+CLEAN_NOISE = 0.0025
+
+#: Shares of the PSF families away from the operating point, by exposure: disks with a small
+#: Gaussian, the protocols' cut Gaussians, Gaussians, disks with wide Gaussians, motion; the rest
+#: is all but sharp. Noisy captures are a lens's, so disks rule there.
+PSF_SHARES = {
+    "any": (0.48, 0.22, 0.10, 0.08, 0.10),
+    "clean": (0.40, 0.34, 0.10, 0.06, 0.08),
+    "noisy": (0.64, 0.12, 0.06, 0.07, 0.09),
+}
 
 #: Share of the draws away from the operating point whose noise a camera has processed.
 CAMERA_SHARE = 0.12
@@ -61,6 +74,11 @@ class Draw:
     jpeg_quality: int | None
     camera_sigma: float = 0.0
 
+    @property
+    def is_clean(self) -> bool:
+        """Whether rounding to 8 bits is most of the noise."""
+        return self.noise <= CLEAN_NOISE and self.jpeg_quality is None
+
     def capture(self, sharp: Float32Array, rng: np.random.Generator) -> NDArray[np.uint8]:
         """Degrade a scene: (R, C, 3) float32 in [0, 1] to uint8."""
         blurred = blur(sharp, self.psf)
@@ -93,7 +111,12 @@ def _believed(component: Component, radius: float, sigma: float) -> Component:
 
 
 def draw_psf(
-    rng: np.random.Generator, *, operating: bool, radius_error: float, sigma_error: float
+    rng: np.random.Generator,
+    *,
+    operating: bool,
+    radius_error: float,
+    sigma_error: float,
+    shares: Sequence[float] = PSF_SHARES["any"],
 ) -> tuple[PSF, PSF]:
     """A PSF and the one believed instead.
 
@@ -104,26 +127,28 @@ def draw_psf(
         Draw near the operating point of IMAGIN-e instead of from the whole range.
     radius_error, sigma_error : float
         Relative standard deviations of the estimator.
+    shares : sequence of float
+        As in `PSF_SHARES`.
     """
     wrong_radius = 1.0 + radius_error * float(np.clip(rng.standard_normal(), -2.5, 2.5))
     wrong_sigma = 1.0 + sigma_error * float(np.clip(rng.standard_normal(), -2.5, 2.5))
-    kind = rng.random()
+    family = int(np.searchsorted(np.cumsum(shares), rng.random(), side="right"))
     components: tuple[Component, ...]
     if operating:
         radius = float(np.clip(rng.normal(OPERATING_RADIUS_PX, 0.3), 5.5, RADIUS_MAX_PX))
         components = (Disk(radius), Gaussian(float(rng.uniform(0.4, 0.6))))
-    elif kind < 0.48:
+    elif family == 0:
         radius = float(rng.uniform(1.5, RADIUS_MAX_PX))
         sigma = 0.5 if rng.random() < 0.5 else float(rng.uniform(0.05, 1.0))
         components = (Disk(radius), Gaussian(sigma))
-    elif kind < 0.70:
+    elif family == 1:
         sigma = float(rng.uniform(0.2, SIGMA_MAX_PX))
         return _truncated_gaussian(sigma), _truncated_gaussian(sigma * wrong_sigma)
-    elif kind < 0.80:
+    elif family == 2:
         components = (Gaussian(float(rng.uniform(0.2, SIGMA_MAX_PX))),)
-    elif kind < 0.88:
+    elif family == 3:
         components = (Disk(float(rng.uniform(0.0, 6.0))), Gaussian(float(rng.uniform(0.3, 2.5))))
-    elif kind < 0.98:
+    elif family == 4:
         motion = Motion(float(rng.uniform(3.0, MOTION_MAX_PX)), float(rng.uniform(0.0, 180.0)))
         components = (motion, Gaussian(0.5))
         if rng.random() < 0.3:
@@ -135,12 +160,37 @@ def draw_psf(
 
 
 def draw(
-    rng: np.random.Generator, *, operating: bool, radius_error: float, sigma_error: float
+    rng: np.random.Generator,
+    *,
+    operating: bool,
+    radius_error: float,
+    sigma_error: float,
+    exposure: str = "any",
 ) -> Draw:
-    """A whole degradation; arguments as for `draw_psf`."""
-    psf, believed = draw_psf(
-        rng, operating=operating, radius_error=radius_error, sigma_error=sigma_error
-    )
+    """A whole degradation.
+
+    Parameters
+    ----------
+    rng, operating, radius_error, sigma_error
+        As for `draw_psf`.
+    exposure : {"any", "clean", "noisy"}
+        Draw until the capture is of that sort, see `Draw.is_clean`.
+    """
+    while True:
+        psf, believed = draw_psf(
+            rng,
+            operating=operating,
+            radius_error=radius_error,
+            sigma_error=sigma_error,
+            shares=PSF_SHARES[exposure],
+        )
+        drawn = _exposed(rng, psf, believed, operating=operating)
+        if exposure == "any" or drawn.is_clean == (exposure == "clean"):
+            return drawn
+
+
+def _exposed(rng: np.random.Generator, psf: PSF, believed: PSF, *, operating: bool) -> Draw:
+    """Noise and encoder for a blur."""
     kind = rng.random()
     if operating and kind < 0.4:
         return Draw(psf, believed, 0.0, None)
