@@ -138,6 +138,12 @@ def test_only_unsure_estimates_from_noisy_captures_are_narrowed(source, confiden
     assert gaussian.sigma_px == pytest.approx(radius / 8)
     assert bool(blur.warnings) == (radius < 4)
     assert blur.nsr == (0.05 if radius < 4 else nsr)
+    assert blur.level == (0.05 if radius < 4 else None)
+
+
+def test_a_clean_capture_of_little_contrast_is_undone_in_full():
+    blur = Blur(PSF.defocus(4.0), "estimated", confidence=0.5, nsr=0.2, level=0.1, clean=True)
+    assert tempered(blur) == blur
 
 
 def test_estimated_motion_is_undone_in_full():

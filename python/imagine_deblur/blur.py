@@ -186,8 +186,8 @@ def tempered(blur: Blur) -> Blur:
     `SURE`, the disk and the Gaussian are narrowed by ``sqrt(NOISY / nsr)``, at least by a fifth,
     and a ratio of `NOISY` then serves. Undoing too little of a blur leaves softness; undoing too
     much makes dark rims around clouds. Above `HOPELESS` there is nothing but noise to undo it on.
-    Motion, whose estimate carries no such confidence, and blurs that were given are left as they
-    are.
+    Motion, whose estimate carries no such confidence, blurs that were given and clean captures,
+    which have nothing but little contrast to make the ratio large, are left as they are.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ def tempered(blur: Blur) -> Blur:
     Blur
         With a warning where it was narrowed, or taken away.
     """
-    if blur.source != "estimated" or blur.nsr is None or blur.nsr <= NOISY:
+    if blur.source != "estimated" or blur.clean or blur.nsr is None or blur.nsr <= NOISY:
         return blur
     if blur.confidence is not None and blur.confidence >= SURE:
         return blur

@@ -97,7 +97,6 @@ class Session:
         self._model: Model = resolve_model(self.options.model, self.options.precision)
         anytime = self.options.deadline is not None and self.options.model == "auto"
         self._chooser = Chooser(self.options, self._threads) if anytime else None
-        self._clean_matters = anytime or self._model.clean is not None
         self._workers: _core.WorkerPool | None = None
         self._executor: ThreadPoolExecutor | None = None
         self._engine: tuple[tuple[object, ...], _core.Engine] | None = None
@@ -353,10 +352,8 @@ class Session:
     ) -> Blur:
         blur = given or self._given or self._estimate(images, table)
         coded = True if table is not None else None
-        if self._clean_matters:
-            blur = replace(blur, clean=is_clean(images, coded))
-            coded = False if blur.clean else coded
-        blur = passed_if_small(blur, images, coded=coded)
+        blur = replace(blur, clean=is_clean(images, coded))
+        blur = passed_if_small(blur, images, coded=False if blur.clean else coded)
         if blur.sharp or blur.psf is None:
             return blur
         if self.options.nsr is not None:
