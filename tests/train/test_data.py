@@ -122,6 +122,20 @@ def test_planes_follow_the_captures_own_noise() -> None:
     assert -0.5 <= levels[0] < levels[1] < levels[2] <= 0.5
 
 
+@pytest.mark.parametrize("exposure", ["clean", "noisy"])
+def test_captures_of_one_sort_can_be_asked_for(exposure: str) -> None:
+    rng = np.random.default_rng(4)
+    settings = {"operating": False, "radius_error": 0.0, "sigma_error": 0.0}
+    draws = [recipe.draw(rng, **settings, exposure=exposure) for _ in range(300)]
+    assert all(d.is_clean == (exposure == "clean") for d in draws)
+    if exposure == "clean":
+        assert all(d.jpeg_quality is None and d.noise <= recipe.CLEAN_NOISE for d in draws)
+    else:
+        assert any(d.jpeg_quality is None for d in draws)  # noise alone makes them noisy
+        disks = np.mean([d.psf.components[0].kind == "disk" for d in draws])
+        assert disks > 0.6
+
+
 def test_operating_point_is_near_the_protocol() -> None:
     rng = np.random.default_rng(1)
     draws = [

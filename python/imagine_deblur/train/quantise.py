@@ -102,7 +102,7 @@ def calibration_inputs(
     spec = descriptor.bank
     if spec is None or plane_names(spec) != descriptor.inputs:
         raise OptionsError("model", descriptor.name, "a network of imagine_deblur.train")
-    data = DataConfig()
+    data = DataConfig(exposure=str(descriptor.training.get("exposure", "any")))
     scenes = Scenes(folder, region=data.region, smallest=data.crop)
     planes = len(descriptor.inputs)
     crops = [make_group(k, seed, scenes, data, spec)[:, :planes] for k in range(groups)]
