@@ -134,6 +134,12 @@ def test_captures_of_one_sort_can_be_asked_for(exposure: str) -> None:
         assert any(d.jpeg_quality is None for d in draws)  # noise alone makes them noisy
         disks = np.mean([d.psf.components[0].kind == "disk" for d in draws])
         assert disks > 0.6
+    shaken = sum(
+        isinstance(kernel, Sampled) and not np.array_equal(kernel.kernel, kernel.kernel[::-1, ::-1])
+        for d in draws
+        for kernel in d.psf.components
+    )
+    assert 1 <= shaken <= 40
 
 
 def test_operating_point_is_near_the_protocol() -> None:

@@ -35,6 +35,7 @@ _STEP = 0.125  # of the interpolated curves
 _MOST_LOSS = 3.0  # dB; captures at which the choice decides everything should not decide it all
 _SHARP = 0.9  # MTF at Nyquist of blurs that are not undone
 _SATELLITE_SHARE, _OPERATING_SHARE = 0.25, 0.4
+_PSF_SHARES = (0.30, 0.15, 0.10, 0.08, 0.15, 0.20)  # as `recipe.PSF_SHARES`, the rare ones raised
 
 
 def generate(
@@ -60,7 +61,11 @@ def generate(
         operating = bool(rng.random() < (_OPERATING_SHARE if satellite else 0.05))
         sharp = change_scene(piece, rng, operating=operating)
         chosen = draw(
-            rng, operating=operating, radius_error=radius_error, sigma_error=3 * radius_error
+            rng,
+            operating=operating,
+            radius_error=radius_error,
+            sigma_error=3 * radius_error,
+            shares=_PSF_SHARES,
         )
         capture = chosen.capture(sharp, rng)
         power = mean_power([capture])

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from imagine_deblur.degradation import add_noise, blur, expose
 from imagine_deblur.psf import PSF, Disk, Gaussian, Motion, Sampled
 from imagine_deblur.psf.models import Component
+from imagine_deblur.psf.shake import random_walk_kernel
 
 Float32Array = NDArray[np.float32]
 
 #: Raised whenever a draw changes: crops made by an older recipe are not reused.
-RECIPE_VERSION = 4
+RECIPE_VERSION = 5
 
 #: The operating point of IMAGIN-e (protocols `imagine` and `imagine90`): radius in px, contrast.
 OPERATING_RADIUS_PX, OPERATING_CONTRAST = 6.8, 0.7
@@ -34,13 +35,16 @@ NOISE_MAX, CAMERA_NOISE_MAX = 0.012, 0.03
 CLEAN_NOISE = 0.0025
 
 #: Shares of the PSF families away from the operating point, by exposure: disks with a small
-#: Gaussian, the protocols' cut Gaussians, Gaussians, disks with wide Gaussians, motion; the rest
-#: is all but sharp. Noisy captures are a lens's, so disks rule there.
+#: Gaussian, the protocols' cut Gaussians, Gaussians, disks with wide Gaussians, motion, shake; the
+#: rest is all but sharp. Noisy captures are a lens's, so disks rule there.
 PSF_SHARES = {
-    "any": (0.48, 0.22, 0.10, 0.08, 0.10),
-    "clean": (0.40, 0.34, 0.10, 0.06, 0.08),
-    "noisy": (0.64, 0.12, 0.06, 0.07, 0.09),
+    "any": (0.45, 0.22, 0.09, 0.08, 0.10, 0.04),
+    "clean": (0.38, 0.33, 0.10, 0.06, 0.07, 0.04),
+    "noisy": (0.60, 0.11, 0.06, 0.07, 0.09, 0.05),
 }
+
+#: Sides of the kernels of shake drawn, px, odd.
+SHAKE_PX = (9, 25)
 
 #: Share of the draws away from the operating point whose noise a camera has processed.
 CAMERA_SHARE = 0.12
@@ -98,6 +102,12 @@ def _truncated_gaussian(sigma: float) -> PSF:
     return PSF.sampled(kernel / kernel.sum())
 
 
+def _is_cut_gaussian(psf: PSF) -> bool:
+    """Whether a PSF is one of `_truncated_gaussian`'s: shake is not symmetric."""
+    kernels = [c.kernel for c in psf.components if isinstance(c, Sampled)]
+    return any(np.array_equal(kernel, kernel[::-1, ::-1]) for kernel in kernels)
+
+
 def _believed(component: Component, radius: float, sigma: float) -> Component:
     """The component with its radius or sigma scaled as the estimator errs."""
     match component:
@@ -153,6 +163,10 @@ def draw_psf(
         components = (motion, Gaussian(0.5))
         if rng.random() < 0.3:
             components = (Disk(float(rng.uniform(1.0, 5.0))), *components)
+    elif family == 5:  # of use only where it was measured, so the believed one is the true one
+        size = 2 * int(rng.integers(SHAKE_PX[0] // 2, SHAKE_PX[1] // 2 + 1)) + 1
+        psf = PSF.sampled(random_walk_kernel(size, rng))
+        return psf, psf
     else:
         components = (Disk(float(rng.uniform(0.0, 1.0))), Gaussian(float(rng.uniform(0.05, 0.4))))
     believed = tuple(_believed(c, wrong_radius, wrong_sigma) for c in components)
@@ -166,6 +180,7 @@ def draw(
     radius_error: float,
     sigma_error: float,
     exposure: str = "any",
+    shares: Sequence[float] | None = None,
 ) -> Draw:
     """A whole degradation.
 
@@ -175,6 +190,8 @@ def draw(
         As for `draw_psf`.
     exposure : {"any", "clean", "noisy"}
         Draw until the capture is of that sort, see `Draw.is_clean`.
+    shares : sequence of float, optional
+        Instead of the exposure's own, see `PSF_SHARES`.
     """
     while True:
         psf, believed = draw_psf(
@@ -182,7 +199,7 @@ def draw(
             operating=operating,
             radius_error=radius_error,
             sigma_error=sigma_error,
-            shares=PSF_SHARES[exposure],
+            shares=PSF_SHARES[exposure] if shares is None else shares,
         )
         drawn = _exposed(rng, psf, believed, operating=operating)
         if exposure == "any" or drawn.is_clean == (exposure == "clean"):
@@ -200,9 +217,8 @@ def _exposed(rng: np.random.Generator, psf: PSF, believed: PSF, *, operating: bo
         noise = float(np.exp(rng.uniform(np.log(0.003), np.log(CAMERA_NOISE_MAX))))
         sigma = float(rng.uniform(*_CAMERA_SIGMA))
         return Draw(psf, believed, noise, int(rng.integers(70, 97)), sigma)
-    # Noise-free and nearly so, as `gauss`, `gauss+` and `defocus` are: mostly with sampled kernels.
-    sampled = any(isinstance(component, Sampled) for component in psf.components)
-    if rng.random() < (0.65 if sampled else 0.2):
+    # Noise-free and nearly so, as `gauss`, `gauss+` and `defocus` are: mostly with cut Gaussians.
+    if rng.random() < (0.65 if _is_cut_gaussian(psf) else 0.2):
         return Draw(psf, believed, (0.0, 0.0, 0.002)[int(rng.integers(3))], None)
     kind = rng.random()
     if kind < 0.1:
