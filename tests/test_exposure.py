@@ -9,9 +9,9 @@ import pytest
 
 import synthetic
 from imagine_deblur.degradation import degrade, jpeg_decode, jpeg_encode
-from imagine_deblur.engines.descriptor import clean_sibling, file_sha256
+from imagine_deblur.engines.descriptor import clean_sibling, file_sha256, int8_sibling
 from imagine_deblur.exposure import is_clean, noise_variance
-from imagine_deblur.model import bundled_models
+from imagine_deblur.model import bundled_models, resolve_model
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.session import Session
 
@@ -28,10 +28,10 @@ def capture(noise=0.0, quality=None, shape=(320, 352)):
 @pytest.mark.parametrize("noise", [0.0, 0.002])
 def test_rounding_and_little_noise_are_clean(noise):
     image = capture(noise)
-    assert is_clean([image])
-    assert is_clean([image.astype(np.float32) / np.float32(255)])
-    assert is_clean([image[:160], image[160:]])
-    assert not is_clean([image], coded=True)
+    assert is_clean([image], BLUR)
+    assert is_clean([image.astype(np.float32) / np.float32(255)], BLUR)
+    assert is_clean([image[:160], image[160:]], BLUR)
+    assert not is_clean([image], BLUR, coded=True)
 
 
 @pytest.mark.parametrize("grey", [False, True])
@@ -44,15 +44,15 @@ def test_noise_is_measured_in_units_of_rounding(grey):
 
 
 def test_noise_is_not_clean():
-    assert not is_clean([capture(0.006)])
+    assert not is_clean([capture(0.006)], BLUR)
 
 
 @pytest.mark.parametrize("quality", [75, 90, 95])
 @pytest.mark.parametrize("noise", [0.0, 0.006])
 def test_what_was_jpeg_is_not_clean_although_its_noise_is_gone(quality, noise):
     decoded = capture(noise, quality)
-    assert not is_clean([decoded])
-    assert not is_clean([decoded[3:, 6:]])  # the coder's grid may begin anywhere
+    assert not is_clean([decoded], BLUR)
+    assert not is_clean([decoded[3:, 6:]], BLUR)  # the coder's grid may begin anywhere
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_what_was_jpeg_is_not_clean_although_its_noise_is_gone(quality, noise):
 )
 def test_without_information_a_capture_is_not_clean(image):
     assert noise_variance([image]) is None
-    assert not is_clean([image])
+    assert not is_clean([image], BLUR)
 
 
 def test_a_large_capture_is_sampled():
@@ -94,3 +94,33 @@ def test_a_jpeg_file_never_gets_it(tmp_path):
         assert session.process(source).model == "fast"
         decoded = session.restore_with_report(jpeg_decode(jpeg_encode(capture(), 90)))[1]
     assert decoded.model == "fast"
+
+
+@needs_network
+@pytest.mark.parametrize("name", sorted(bundled_models()))
+def test_the_bundled_networks_for_clean_captures_fit(name):
+    path = bundled_models()[name]
+    model = resolve_model(name)
+    clean = model.for_capture(clean=True)
+    assert clean.descriptor.path == clean_sibling(path)
+    assert clean.descriptor.bank == model.descriptor.bank
+    assert clean.halo == model.halo
+    assert clean.descriptor.training["exposure"] == "clean"
+    assert model.for_capture(clean=False) is model
+    quantised = int8_sibling(path)
+    if quantised.exists():
+        int8 = resolve_model(name, "int8").for_capture(clean=True)
+        assert int8.descriptor.path == int8_sibling(clean_sibling(path))
+
+
+@needs_network
+def test_the_network_for_clean_captures_is_worth_its_place(tmp_path):
+    scene = synthetic.natural(400, 400, seed=22)
+    image = degrade(scene, BLUR, rng=np.random.default_rng(6))
+    errors = []
+    alone = shutil.copy(bundled_models()["fast"], tmp_path / "alone.onnx")
+    for model in (alone, bundled_models()["fast"]):
+        with Session(model=model, psf=BLUR, threads=1) as session:
+            restored = session.restore_with_report(image)[0]
+        errors.append(float(np.mean((restored / 255.0 - scene) ** 2)))
+    assert errors[1] < errors[0]

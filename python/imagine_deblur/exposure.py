@@ -12,34 +12,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagine_deblur.jpeg_trace import shows_jpeg
+from imagine_deblur.linear.noise import middle_psf
 from imagine_deblur.linear.wiener import LUMA
+from imagine_deblur.psf.field import PsfField
+from imagine_deblur.psf.models import PSF
 
 _PATCH = 16
 _MOST_PATCHES = 4096
 _LEAST_PATCHES = 50
 _ROUNDING = 1 / 12  # variance of rounding a sample, squared grey levels
 _CONSTANT = 0.3  # share of rounding's variance below which a patch shows no rounding: saturated
-_QUANTILE = 0.1
-_OF_WHITE = 0.58  # that quantile of the mean of 16 squared normals
+_QUANTILE = 0.02
+_OF_WHITE = 0.413  # that quantile of the mean of 16 squared normals
 _HIGH_PASS = np.array([1, -3, 3, -1], np.float32) / np.float32(20**0.5)
-CLEAN = 5.0
+_BLURRED = 0.1  # MTF at Nyquist below which a coder leaves too little to see its steps by
+CLEAN = 5.5
 """Noise variance of clean captures, at most, in units of rounding's."""
 
 
-def is_clean(images: Sequence[NDArray[np.generic]], coded: bool | None = None) -> bool:
+def is_clean(
+    images: Sequence[NDArray[np.generic]], psf: PSF | PsfField, *, coded: bool | None = None
+) -> bool:
     """Tell whether rounding is most of a capture's noise.
 
     Parameters
     ----------
     images : sequence of (R, C, 3) or (R, C) uint8 or float32 ndarray
         The capture, or parts of it; float32 in [0, 1].
+    psf : PSF or PsfField
+        Its blur, which decides what a coder would have left of the finest detail.
     coded : bool, optional
         Whether it was JPEG; looked for in the samples where that is not known.
     """
     if coded:
         return False
     noise = noise_variance(images)
-    return noise is not None and noise <= CLEAN and not shows_jpeg(images)
+    if noise is None or noise > CLEAN:
+        return False
+    return not shows_jpeg(images, blurred=middle_psf(psf).mtf_nyquist() < _BLURRED)
 
 
 def noise_variance(images: Sequence[NDArray[np.generic]]) -> float | None:

@@ -6,8 +6,10 @@ the decoded samples (Fan and de Queiroz, "Identification of bitmap compression h
 the step of each frequency is the one whose cosine the coefficients follow best; on a lattice the
 mean cosine is near 1, on samples that never were quantised it is near 0 or below.
 
-Of a blurred capture the coder may have left no such coefficient but zeros. Then blocks that lie on
-the coder's grid hold less at high frequencies than blocks that straddle it, whose edges do not fit.
+Of a capture that was blurred before it was coded the coder may have left no such coefficient but
+zeros. Then blocks that lie on the coder's grid hold less at high frequencies than blocks that
+straddle it, whose edges do not fit: all others alike, were they a pixel off the grid or four. A
+blur *after* the coder smooths the edges, and blocks a pixel off are then nearly as quiet.
 """
 
 from __future__ import annotations
@@ -39,18 +41,23 @@ _LOOKED_AT = (_SUM >= 3) & (_SUM <= 9)
 _HIGH = _SUM >= 6
 _LEAST_ENERGY = 1e-3  # squared grey levels
 _QUIETER, _STANDS_OUT = 0.09, 4.5  # of the energy's logarithm; at most 0.05 and 3.5 by chance
+_ALIKE = 0.86  # quietness a pixel off the grid over that four off: 0.86 to 1.06 where coded last
 _LEVEL = (np.arange(_BINS) + 0.5) / _PER_STEP
 _BEYOND = (_LEVEL[:, None] > 0.5 * _STEPS[None, :]).astype(np.float64)
 _COSINE = np.cos(2 * np.pi * _LEVEL[:, None] / _STEPS[None, :]) * _BEYOND
 
 
-def shows_jpeg(images: Sequence[NDArray[np.generic]]) -> bool:
+def shows_jpeg(images: Sequence[NDArray[np.generic]], *, blurred: bool = False) -> bool:
     """Tell whether samples were once coded as JPEG, with quality 97 or less.
 
     Parameters
     ----------
     images : sequence of (R, C, 3) or (R, C) uint8 or float32 ndarray
         The capture, or parts of it; float32 in [0, 1]. The grid of blocks may begin anywhere.
+    blurred : bool
+        The capture was blurred so much before it was coded that few coefficients are left: look for
+        the grid of quiet blocks too. Of scenes that had been JPEG themselves a small blur leaves
+        that grid as well.
 
     Returns
     -------
@@ -63,11 +70,11 @@ def shows_jpeg(images: Sequence[NDArray[np.generic]]) -> bool:
     the coder threw away is then not the last thing that happened to the finest detail.
     """
     regions = [found for image in images if (found := _regions(image)) is not None]
-    return not regions or any(_shows_jpeg(found) for found in regions)
+    return not regions or any(_shows_jpeg(found, blurred=blurred) for found in regions)
 
 
-def _shows_jpeg(regions: NDArray[np.float64]) -> bool:
-    quiet = []
+def _shows_jpeg(regions: NDArray[np.float64], *, blurred: bool) -> bool:
+    quiet = np.empty((_SIDE, _SIDE))
     for row in range(_SIDE):
         for column in range(_SIDE):
             blocks = regions[:, row : row + _SIDE, column : column + _SIDE]
@@ -76,17 +83,20 @@ def _shows_jpeg(regions: NDArray[np.float64]) -> bool:
             if _on_lattice(coefficients):
                 return True
             energy = np.square(coefficients[:, _HIGH]).mean(axis=1)
-            quiet.append(float(np.log(energy + _LEAST_ENERGY).mean()))
-    return _one_stands_out(np.array(quiet))
+            quiet[row, column] = np.log(energy + _LEAST_ENERGY).mean()
+    return blurred and _one_stands_out(quiet)
 
 
 def _one_stands_out(quiet: NDArray[np.float64]) -> bool:
-    """Whether one grid's blocks are quieter than all others'."""
-    rest = np.delete(quiet, quiet.argmin())
-    middle = float(np.median(rest))
-    usual = 1.4826 * float(np.median(np.abs(rest - middle)))
-    below = middle - float(quiet.min())
-    return below > _QUIETER and below > _STANDS_OUT * usual
+    """Whether one grid's blocks are quieter than all others', those a pixel off it included."""
+    row, column = np.unravel_index(quiet.argmin(), quiet.shape)
+    quiet = np.roll(quiet, (-int(row), -int(column)), (0, 1)) - quiet.min()
+    rest = quiet.ravel()[1:]
+    below = float(np.median(rest))
+    usual = 1.4826 * float(np.median(np.abs(rest - below)))
+    near = float(quiet[0, 1] + quiet[1, 0] + quiet[0, -1] + quiet[-1, 0]) / 4
+    far = float(quiet[0, _SIDE // 2] + quiet[_SIDE // 2, 0]) / 2
+    return below > _QUIETER and below > _STANDS_OUT * usual and near > _ALIKE * far
 
 
 def _regions(image: NDArray[np.generic]) -> NDArray[np.float64] | None:

@@ -352,14 +352,15 @@ class Session:
     ) -> Blur:
         blur = given or self._given or self._estimate(images, table)
         coded = True if table is not None else None
-        blur = replace(blur, clean=is_clean(images, coded))
-        blur = passed_if_small(blur, images, coded=False if blur.clean else coded)
-        if blur.sharp or blur.psf is None:
+        blur = passed_if_small(blur, images, coded=coded)
+        psf = blur.psf
+        if blur.sharp or psf is None:
             return blur
+        blur = replace(blur, clean=is_clean(images, psf, coded=coded))
         if self.options.nsr is not None:
             return tempered(replace(blur, nsr=self.options.nsr, level=self.options.nsr))
         power = mean_power(images)
-        nsr, level = capture_nsr(power, blur.psf), choose_level(power, blur.psf)
+        nsr, level = capture_nsr(power, psf), choose_level(power, psf)
         return tempered(replace(blur, nsr=nsr, level=level))
 
     def _estimate(self, images: Sequence[Frame], table: NDArray[np.uint16] | None) -> Blur:

@@ -14,7 +14,12 @@ from PIL import Image
 from imagine_deblur import Session
 from imagine_deblur.degradation import degrade
 from imagine_deblur.engines import EngineSettings, describe, open_engine
-from imagine_deblur.engines.descriptor import ModelDescriptor, file_sha256, int8_sibling
+from imagine_deblur.engines.descriptor import (
+    ModelDescriptor,
+    clean_sibling,
+    file_sha256,
+    int8_sibling,
+)
 from imagine_deblur.errors import EngineError, OptionsError
 from imagine_deblur.model import bundled_models, resolve_model
 from imagine_deblur.psf.models import PSF
@@ -188,9 +193,11 @@ def test_int8_without_its_file_is_refused(tmp_path: Path):
 
 
 @pytest.mark.skipif("fast" not in bundled_models(), reason="no network in this installation")
-def test_the_bundled_int8_belongs_to_the_bundled_network():
+@pytest.mark.parametrize("clean", [False, True])
+def test_the_bundled_int8_belongs_to_the_bundled_network(clean: bool):
     path = bundled_models()["fast"]
+    path = clean_sibling(path) if clean else path
     made = describe(int8_sibling(path))
     assert made.training["quantised_from_sha256"] == file_sha256(path)
     assert made.path.stat().st_size < 0.5 * path.stat().st_size
-    assert resolve_model("fast", "int8").sha256 == made.sha256
+    assert resolve_model("fast", "int8").for_capture(clean=clean).sha256 == made.sha256
