@@ -140,7 +140,8 @@ SURE = 0.9
 HOPELESS = 1.0
 """Noise-to-signal ratio at Nyquist above which a capture with an unsure blur is passed through."""
 
-_UNSURE_WIDTH = 0.8  # at most this share of an unsure blur's width is undone
+UNSURE_WIDTH = 0.8
+"""Share of an unsure blur's width that is undone in a noisy capture."""
 
 
 SHARP_MTF = {"given": 0.95, "sure": 0.6, "unsure": 0.85, "unsure, coded": 0.1}
@@ -183,9 +184,9 @@ def tempered(blur: Blur) -> Blur:
 
     An estimate is the width of the blur, not proof that the capture still holds what the blur's
     tails spread, nor of its shape. Where the ratio is above `NOISY` and the confidence below
-    `SURE`, the disk and the Gaussian are narrowed by ``sqrt(NOISY / nsr)``, at least by a fifth,
-    and a ratio of `NOISY` then serves. Undoing too little of a blur leaves softness; undoing too
-    much makes dark rims around clouds. Above `HOPELESS` there is nothing but noise to undo it on.
+    `SURE`, the disk and the Gaussian are narrowed to `UNSURE_WIDTH`. Undoing too little of a blur
+    leaves softness; undoing too much makes dark rims around clouds. Above `HOPELESS` there is
+    nothing but noise to undo it on.
     Motion, whose estimate carries no such confidence, blurs that were given and clean captures,
     which have nothing but little contrast to make the ratio large, are left as they are.
 
@@ -210,16 +211,13 @@ def tempered(blur: Blur) -> Blur:
         return replace(blur, psf=None, source="none", warnings=(*blur.warnings, warning))
     if not isinstance(blur.psf, PSF) or not blur.psf.components:
         return blur
-    factor = min(_UNSURE_WIDTH, (NOISY / blur.nsr) ** 0.5)
     warning = (
         f"noisy capture (noise-to-signal ratio {blur.nsr:.2g}): the estimated blur is undone at "
-        f"{100 * factor:.0f} % of its width"
+        f"{100 * UNSURE_WIDTH:.0f} % of its width"
     )
     return replace(
         blur,
-        psf=PSF(tuple(_narrowed(part, factor) for part in blur.psf.components)),
-        nsr=NOISY,
-        level=NOISY,
+        psf=PSF(tuple(_narrowed(part, UNSURE_WIDTH) for part in blur.psf.components)),
         warnings=(*blur.warnings, warning),
     )
 

@@ -357,10 +357,9 @@ class Session:
         if blur.sharp or psf is None:
             return blur
         blur = replace(blur, clean=is_clean(images, psf, coded=coded))
-        if self.options.nsr is not None:
-            return tempered(replace(blur, nsr=self.options.nsr, level=self.options.nsr))
         power = mean_power(images)
-        nsr, level = capture_nsr(power, psf), choose_level(power, psf)
+        nsr = self.options.nsr or capture_nsr(power, psf)
+        level = self.options.nsr or choose_level(power, psf)
         return tempered(replace(blur, nsr=nsr, level=level))
 
     def _estimate(self, images: Sequence[Frame], table: NDArray[np.uint16] | None) -> Blur:
