@@ -79,7 +79,8 @@ class Options:
     model : str, path or callable
         ``"auto"``: the bundled network, chosen by `deadline`; ``"fast"``, ``"best"``: that one;
         ``"wiener"``: the linear stage alone; ``"identity"``: nothing, for tests; a path: an ONNX
-        file; a callable: takes and returns float32 tiles of (3, rows, columns) in [0, 1].
+        file; a callable: takes and returns float32 tiles of (3, rows, columns) in [0, 1]. Beside a
+        network ``NAME.onnx``, ``NAME.clean.onnx`` restores clean captures (`exposure.is_clean`).
     engine : {"auto", "builtin", "openvino", "onnxruntime"}
         Who computes the network; ``"auto"`` takes the core's own engine for the bundled networks in
         f32, else OpenVINO where it is installed.
