@@ -17,17 +17,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bench_captures import COLUMNS, ROWS
 from environment import print_environment
+from imagine_deblur.evaluation import as_float
 from imagine_deblur.linear.level import choose_level
 from imagine_deblur.linear.noise import bank_level, mean_power
 from imagine_deblur.metrics.fidelity import psnr, ssim
 from imagine_deblur.metrics.noreference import brisque, niqe
-from imagine_deblur.protocols import load_scene, protocol
+from imagine_deblur.protocols import central_crop, load_scene, protocol
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.session import Session
 from imagine_deblur.train.recipe import Draw
 
-ROWS, COLUMNS = 768, 1024
 BLUR = PSF.defocus(3.9, 0.5)
 QUALITY = 75
 CAMERA_SIGMA = 0.7
@@ -53,10 +54,7 @@ def main() -> None:
     ratios = []
     with Session(model=options.model) as blind:
         for index, path in enumerate(protocol("imagine").images(options.data)):
-            scene = load_scene(path)
-            top, left = ((n - m) // 2 if n > m else 0 for n, m in
-                         zip(scene.shape, (ROWS, COLUMNS), strict=False))  # fmt: skip
-            sharp = scene[top : top + ROWS, left : left + COLUMNS]
+            sharp = central_crop(load_scene(path), ROWS, COLUMNS)
             mean = sharp.mean(axis=(0, 1))
             sharp = np.ascontiguousarray(mean + np.float32(options.contrast) * (sharp - mean))
             rng = np.random.default_rng(1000 + index)
@@ -73,7 +71,7 @@ def main() -> None:
                         capture, psf=BLUR
                     )[0]
             for name, picture in rows.items():
-                image = np.asarray(picture).astype(np.float32) / np.float32(255)
+                image = as_float(np.asarray(picture, np.uint8))
                 found.setdefault(name, []).append(figures(image, sharp))
             found.setdefault("the sharp scene", []).append(figures(sharp, sharp))
     first = np.mean(found["capture"], axis=0)

@@ -82,8 +82,9 @@ def _shows_jpeg(regions: NDArray[np.float64], *, blurred: bool) -> bool:
             coefficients = flat.reshape(blocks.shape)
             if _on_lattice(coefficients):
                 return True
-            energy = np.square(coefficients[:, _HIGH]).mean(axis=1)
-            quiet[row, column] = np.log(energy + _LEAST_ENERGY).mean()
+            if blurred:
+                energy = np.square(coefficients[:, _HIGH]).mean(axis=1)
+                quiet[row, column] = np.log(energy + _LEAST_ENERGY).mean()
     return blurred and _one_stands_out(quiet)
 
 

@@ -154,10 +154,13 @@ def scale_contrast(image: FloatImage, factor: float) -> FloatImage:
     return np.asarray(mean + np.float32(factor) * (image - mean), dtype=np.float32)
 
 
-def central_crop(image: FloatImage, side: int) -> FloatImage:
-    """The central side x side px of an (R, C, 3) image, or all of an axis that is shorter."""
-    top, left = (max(0, (length - side) // 2) for length in image.shape[:2])
-    return np.ascontiguousarray(image[top : top + side, left : left + side])
+def central_crop(image: FloatImage, rows: int, columns: int | None = None) -> FloatImage:
+    """The central rows x columns px (a square without `columns`) of an (R, C, 3) image, or all of
+    an axis that is shorter.
+    """
+    columns = rows if columns is None else columns
+    top, left = (max(0, (n - m) // 2) for n, m in zip(image.shape, (rows, columns), strict=False))
+    return np.ascontiguousarray(image[top : top + rows, left : left + columns])
 
 
 def load_scene(path: str | Path) -> FloatImage:

@@ -356,10 +356,12 @@ class Session:
         psf = blur.psf
         if blur.sharp or psf is None:
             return blur
-        blur = replace(blur, clean=is_clean(images, psf, coded=coded))
-        power = mean_power(images)
-        nsr = self.options.nsr or capture_nsr(power, psf)
-        level = self.options.nsr or choose_level(power, psf)
+        if self._model.clean is not None or blur.source == "estimated":  # it matters to nobody else
+            blur = replace(blur, clean=is_clean(images, psf, coded=coded))
+        nsr = level = self.options.nsr
+        if nsr is None:
+            power = mean_power(images)
+            nsr, level = capture_nsr(power, psf), choose_level(power, psf)
         return tempered(replace(blur, nsr=nsr, level=level))
 
     def _estimate(self, images: Sequence[Frame], table: NDArray[np.uint16] | None) -> Blur:

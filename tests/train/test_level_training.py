@@ -31,9 +31,10 @@ def made_up(count=240, seed=0):
     rng = np.random.default_rng(seed)
     features = rng.standard_normal((count, served.FEATURES)).astype(np.float32)
     guess = np.rint(rng.uniform(-2.5, -1.0, count) * 4) / 4
+    features[:, served.GUESS] = guess
     best = guess + 0.6 * features[:, 0] - 0.3 * features[:, 1]
     psnr = 30 - 2 * (level.EXPONENTS[None, :] - best[:, None]) ** 2
-    return {"features": features, "guess": guess.astype(np.float32), "psnr": psnr.astype("f4")}
+    return {"features": features, "psnr": psnr.astype("f4")}
 
 
 def test_losses_are_zero_at_the_best_and_bounded():
@@ -48,7 +49,7 @@ def test_the_fit_finds_what_the_features_tell_and_is_read_back(tmp_path, monkeyp
     held = np.arange(240) % 4 == 0
     arrays, lost = level.fit(data, members=2, steps=300, held=held)
     first = level.losses(data["psnr"])[
-        np.arange(240), np.rint((data["guess"] + 3.5) * 8).astype(int)
+        np.arange(240), np.rint((data["features"][:, served.GUESS] + 3.5) * 8).astype(int)
     ]
     assert lost[held].mean() < 0.4 * first[held].mean()
     folder = tmp_path / "weights"
@@ -70,8 +71,8 @@ def test_generate_and_fit_run_from_the_command_line(tmp_path, large_scenes, caps
     assert level.main(["generate", str(large_scenes), str(sets), "--count", "6"]) == 0
     made = np.load(sets)
     assert made["features"].shape[1] == served.FEATURES
-    assert made["psnr"].shape == (len(made["guess"]), len(level.EXPONENTS))
-    assert 1 <= len(made["guess"]) <= 6
+    assert made["psnr"].shape == (len(made["features"]), len(level.EXPONENTS))
+    assert 1 <= len(made["features"]) <= 6
     assert np.isfinite(made["psnr"]).all()
     assert level.main(["fit", str(weights), str(sets), str(sets), "--steps", "20"]) == 0
     assert "dB lost" in capsys.readouterr().out

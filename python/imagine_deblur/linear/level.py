@@ -40,6 +40,9 @@ _LEAST_MTF_SQUARED = 1e-4
 FEATURES = 2 * _RINGS + 5
 """Length of `features`."""
 
+GUESS = 2 * _RINGS + 2
+"""Which of them is the logarithm (base 10) of the first guess."""
+
 
 @dataclass(frozen=True)
 class Regressor:
@@ -133,5 +136,6 @@ def choose_level(power: MeanPower | None, psf: PSF | PsfField) -> float | None:
     """
     if power is None:
         return capture_nsr(None, psf)
-    chosen = bank_level(capture_nsr(power, psf)) * 10.0 ** bundled_regressor()(features(power, psf))
+    values = features(power, psf)
+    chosen = 10.0 ** (values[GUESS] + bundled_regressor()(values))
     return bank_level(max(chosen, MOTION_LEAST) if is_moving(middle_psf(psf)) else chosen)

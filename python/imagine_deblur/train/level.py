@@ -18,12 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
 
-from imagine_deblur.linear.level import features
-from imagine_deblur.linear.noise import bank_level, capture_nsr, mean_power
+from imagine_deblur.linear.level import GUESS, features
+from imagine_deblur.linear.noise import mean_power
 from imagine_deblur.metrics.fidelity import psnr
 from imagine_deblur.session import Session
+from imagine_deblur.train.blind import joined
 from imagine_deblur.train.recipe import change_scene, draw
 from imagine_deblur.train.scenes import Scenes
 
@@ -46,15 +50,15 @@ def generate(
     Returns
     -------
     dict of ndarray
-        ``features`` (n, F), ``guess`` (n,) the first guess's logarithm, ``psnr`` (n, 8) dB; n is
-        below `count` by the captures that are flat or all but sharp.
+        ``features`` (n, F) and ``psnr`` (n, 8) dB; n is below `count` by the captures that are
+        flat or all but sharp.
     """
     sessions = [
         Session(model=model, nsr=float(10.0**e), guard=False, threads=1, max_ram="4GB")
         for e in EXPONENTS
     ]
     scenes = Scenes(folder, region=400, smallest=200)
-    rows: list[tuple[NDArray[np.float64], float, list[float]]] = []
+    rows: list[tuple[NDArray[np.float64], list[float]]] = []
     for index in range(count):
         rng = np.random.default_rng((seed, index))
         piece, satellite = scenes.draw(rng, satellite_share=_SATELLITE_SHARE)
@@ -74,16 +78,11 @@ def generate(
         believed = chosen.believed
         restored = (s.restore_with_report(capture, psf=believed)[0] for s in sessions)
         curve = [psnr(picture / 255.0, sharp) for picture in restored]
-        guess = float(np.log10(bank_level(capture_nsr(power, believed))))
-        rows.append((features(power, believed), guess, curve))
+        rows.append((features(power, believed), curve))
         if len(rows) % 100 == 0:
             print(f"{index + 1} captures", flush=True)
-    values, guesses, curves = zip(*rows, strict=True)
-    return {
-        "features": np.array(values, np.float32),
-        "guess": np.array(guesses, np.float32),
-        "psnr": np.array(curves, np.float32),
-    }
+    values, curves = zip(*rows, strict=True)
+    return {"features": np.array(values, np.float32), "psnr": np.array(curves, np.float32)}
 
 
 def losses(curves: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -121,12 +120,9 @@ def fit(
     lost : (n,) float32 ndarray
         dB below each capture's best with the fitted choice, in quarters of a decade.
     """
-    import torch
-    from torch import nn
-    from torch.nn import functional
-
     torch.set_num_threads(1)
-    values, guess = data["features"], torch.from_numpy(data["guess"])
+    values = data["features"]
+    guess = torch.from_numpy(values[:, GUESS])
     lost = torch.from_numpy(losses(data["psnr"]))
     used = torch.from_numpy(np.ones(len(values), bool) if held is None else ~held)
     mean, scale = values.mean(axis=0), values.std(axis=0) + np.float32(1e-3)
@@ -174,7 +170,7 @@ def fit(
 def report(data: Arrays, steps: int, folds: int = 5) -> str:
     """Cross-validate and say what the correction is worth, in dB lost below the best ratio."""
     lost = losses(data["psnr"])
-    place = np.rint((data["guess"] - EXPONENTS[0]) / _STEP).astype(int)
+    place = np.rint((data["features"][:, GUESS] - EXPONENTS[0]) / _STEP).astype(int)
     first = lost[np.arange(len(lost)), place]
     corrected = np.empty_like(first)
     for fold in range(folds):
@@ -206,8 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         made = generate(options.scenes, options.count, seed=options.seed, model=options.model)
         np.savez_compressed(options.output, **made)  # type: ignore[arg-type]
         return 0
-    stored = [np.load(path) for path in options.sets]
-    data = {name: np.concatenate([part[name] for part in stored]) for name in stored[0].files}
+    data = joined(options.sets)
     print(report(data, options.steps))
     np.savez_compressed(options.output, **fit(data, steps=options.steps)[0])  # type: ignore[arg-type]
     return 0
