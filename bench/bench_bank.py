@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from environment import print_environment
-from imagine_deblur.evaluation import as_float, data_checksum
-from imagine_deblur.linear.level import choose_level
-from imagine_deblur.linear.noise import mean_power
-from imagine_deblur.linear.wiener import LUMA, WienerSpec, wiener, wiener_planes
-from imagine_deblur.metrics.fidelity import psnr
-from imagine_deblur.model import DEFAULT_NSR
-from imagine_deblur.protocols import PROTOCOLS, Case, central_crop, load_scene
+from imagine_deblur.capture.noise import mean_power
+from imagine_deblur.capture.nsr import choose_level
+from imagine_deblur.engines.model import DEFAULT_NSR
+from imagine_deblur.evaluation.metrics.fidelity import psnr
+from imagine_deblur.evaluation.protocols import PROTOCOLS, Case, central_crop, load_scene
+from imagine_deblur.evaluation.run import as_float, data_checksum
+from imagine_deblur.restoration.wiener import LUMA, WienerSpec, wiener, wiener_planes
 
 GRID = np.arange(-4.0, 2.1, 0.25)
 FACTORS = (1.0, 10.0, 30.0, 100.0)

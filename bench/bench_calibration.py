@@ -32,7 +32,7 @@ from PIL import Image
 
 from imagine_deblur.calibration import calibrate, geometry, simulate
 from imagine_deblur.errors import CalibrationError
-from imagine_deblur.metrics.psf import mnc, mtf50_error
+from imagine_deblur.evaluation.metrics.psf import mnc, mtf50_error
 from imagine_deblur.psf import PSF
 
 SCENES = {

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from environment import print_environment
 from imagine_deblur import Session, _core
-from imagine_deblur.metrics.noreference import brisque, niqe
+from imagine_deblur.evaluation.metrics.noreference import brisque, niqe
 
 ROWS, COLUMNS = 768, 1024  # of the part that is measured
 

@@ -29,11 +29,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from imagine_deblur import protocols
-from imagine_deblur.degradation import degrade
+from imagine_deblur.degradation.forward import degrade
 from imagine_deblur.errors import EstimationError
-from imagine_deblur.linear.wiener import SpectrumPlan, WienerBank, WienerSpec, default_gap
-from imagine_deblur.metrics.fidelity import psnr
+from imagine_deblur.evaluation import protocols
+from imagine_deblur.evaluation.metrics.fidelity import psnr
 from imagine_deblur.psf import PSF
 from imagine_deblur.psf.estimation import (
     DecodedCapture,
@@ -42,6 +41,7 @@ from imagine_deblur.psf.estimation import (
     render,
     report_records,
 )
+from imagine_deblur.restoration.wiener import SpectrumPlan, WienerBank, WienerSpec, default_gap
 
 NSR = tuple(float(v) for v in np.geomspace(3e-4, 0.1, 7))
 LARGE_ROWS, LARGE_COLUMNS = 1536, 2048

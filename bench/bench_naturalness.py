@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from bench_captures import COLUMNS, ROWS
 from environment import print_environment
-from imagine_deblur.evaluation import as_float
-from imagine_deblur.linear.level import choose_level
-from imagine_deblur.linear.noise import bank_level, mean_power
-from imagine_deblur.metrics.fidelity import psnr, ssim
-from imagine_deblur.metrics.noreference import brisque, niqe
-from imagine_deblur.protocols import central_crop, load_scene, protocol
+from imagine_deblur.capture.noise import bank_level, mean_power
+from imagine_deblur.capture.nsr import choose_level
+from imagine_deblur.evaluation.metrics.fidelity import psnr, ssim
+from imagine_deblur.evaluation.metrics.noreference import brisque, niqe
+from imagine_deblur.evaluation.protocols import central_crop, load_scene, protocol
+from imagine_deblur.evaluation.run import as_float
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.session import Session
 from imagine_deblur.train.recipe import Draw

@@ -35,11 +35,11 @@ import scenes
 import served_networks
 from environment import print_environment
 from imagine_deblur import Session, _core
-from imagine_deblur.blur import given_blur
+from imagine_deblur.capture.blur import given_blur
 from imagine_deblur.engines import EngineSettings, describe, open_engine
-from imagine_deblur.linear.stage import WienerStage
-from imagine_deblur.model import resolve_model
+from imagine_deblur.engines.model import resolve_model
 from imagine_deblur.report import peak_resident_bytes
+from imagine_deblur.restoration.stage import WienerStage
 
 PSF = "disk:4"
 TILE = 512

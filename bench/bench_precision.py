@@ -27,8 +27,8 @@ import numpy as np
 from environment import print_environment
 from imagine_deblur.engines import EngineSettings, describe, open_engine
 from imagine_deblur.engines.descriptor import int8_sibling
+from imagine_deblur.engines.model import bundled_models
 from imagine_deblur.errors import ImagineDeblurError
-from imagine_deblur.model import bundled_models
 
 CASES = (
     ("openvino", "f32"),

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from environment import print_environment
-from imagine_deblur.blur import SURE
-from imagine_deblur.degradation import degrade
+from imagine_deblur.capture.blur import SURE
+from imagine_deblur.degradation.forward import degrade
 from imagine_deblur.errors import EstimationError
-from imagine_deblur.metrics.fidelity import psnr
-from imagine_deblur.protocols import load_scene, protocol, truncated_gaussian
+from imagine_deblur.evaluation.metrics.fidelity import psnr
+from imagine_deblur.evaluation.protocols import load_scene, protocol, truncated_gaussian
 from imagine_deblur.psf.estimation import estimate_psf
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.session import Session

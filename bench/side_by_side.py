@@ -27,11 +27,11 @@ from numpy.typing import NDArray
 import memory_watch
 from environment import environment
 from imagine_deblur import _core
-from imagine_deblur.evaluation import ModelMethod, as_dicts, as_float, data_checksum, evaluate
-from imagine_deblur.metrics.seams import seams
-from imagine_deblur.model import resolve_model
+from imagine_deblur.engines.model import resolve_model
+from imagine_deblur.evaluation.metrics.seams import seams
+from imagine_deblur.evaluation.protocols import PROTOCOLS, load_scene, protocol
+from imagine_deblur.evaluation.run import ModelMethod, as_dicts, as_float, data_checksum, evaluate
 from imagine_deblur.options import Options
-from imagine_deblur.protocols import PROTOCOLS, load_scene, protocol
 
 ATTRIBUTION = "Contains modified Copernicus Sentinel data"
 

@@ -48,7 +48,7 @@ def scene() -> NDArray[np.uint8]:
 def restored() -> dict[str, NDArray[np.uint8]]:
     """The pictures by model and runtime, and those that went through JPEG files."""
     import imagine_deblur
-    from imagine_deblur.degradation import jpeg_decode, jpeg_encode
+    from imagine_deblur.degradation.forward import jpeg_decode, jpeg_encode
 
     capture = scene()
     pictures = {"capture": capture}

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagine_deblur import _core
-from imagine_deblur.blur import given_blur
+from imagine_deblur.capture.blur import given_blur
 from imagine_deblur.engines import describe
-from imagine_deblur.linear.wiener import SpectrumPlan, WienerSpec, default_gap
+from imagine_deblur.restoration.wiener import SpectrumPlan, WienerSpec, default_gap
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def main() -> None:
     options = parser.parse_args()
     model = options.model
     if model is None:
-        from imagine_deblur.model import bundled_models
+        from imagine_deblur.engines.model import bundled_models
 
         model = bundled_models()["fast"]
     direct, net, kmac = network(model, options.rows, options.columns, options.tile)

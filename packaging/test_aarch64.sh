@@ -11,9 +11,11 @@ wheel=$(realpath "$1")
 shift
 tests=("$@")
 if [ ${#tests[@]} = 0 ]; then
-  tests=(tests/test_{packaging,tiling,wiener,psf,psf_record,psf_field,builtin_engine,guard,noise}.py
-         tests/test_{files,watch_journal,session,small_blurs,metrics,degradation,damage,integrity}.py
-         tests/test_engines.py -k "not as_many_threads and not ort_waits and not without_arena")
+  tests=(tests/test_{packaging,tiling,session,damage}.py tests/capture tests/degradation tests/restoration
+         tests/psf/test_{psf,psf_record,psf_field}.py tests/engines/test_winograd_engine.py
+         tests/support/test_files.py tests/watch/test_{watch_journal,integrity}.py
+         tests/evaluation/test_metrics.py tests/engines/test_engines.py
+         -k "not as_many_threads and not ort_waits and not without_arena")
 fi
 sysroot=$work/sysroot-arm64 site=$work/site-aarch64
 if [ ! -x "$sysroot/usr/bin/python3.11" ]; then

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from imagine_deblur.degradation import degrade
+from imagine_deblur.degradation.forward import degrade
 from imagine_deblur.psf.models import PSF
 from jpegkit import ICC, IPTC, XMP, counters, jpeg, tagged, with_segments
 from synthetic import natural

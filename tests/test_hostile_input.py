@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from fuzz.fuzz_python import TARGETS, mutated, seeds
-from imagine_deblur.blur import MAX_COMPONENTS, MAX_EXTENT_PX, given_blur
+from imagine_deblur.capture.blur import MAX_COMPONENTS, MAX_EXTENT_PX, given_blur
 from imagine_deblur.errors import OptionsError, PsfError
 from imagine_deblur.options import Options, parse_bytes
 from imagine_deblur.psf import PSF, Disk, Gaussian, Pupil

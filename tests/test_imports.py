@@ -39,7 +39,7 @@ def loaded_by(code: str) -> set[str]:
         "import imagine_deblur",
         "import imagine_deblur.cli",
         "import imagine_deblur.engines",
-        "import imagine_deblur.metrics.fidelity",
+        "import imagine_deblur.evaluation.metrics.fidelity",
         "import imagine_deblur.psf.estimation",
     ],
 )

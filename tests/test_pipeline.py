@@ -13,7 +13,7 @@ import pytest
 
 import oracle
 from imagine_deblur import _core
-from imagine_deblur.degradation import degrade
+from imagine_deblur.degradation.forward import degrade
 from imagine_deblur.engines import (
     CallableEngine,
     EngineSpec,
@@ -23,6 +23,7 @@ from imagine_deblur.engines import (
     native,
     open_engine,
 )
+from imagine_deblur.engines.model import Model
 from imagine_deblur.errors import (
     CancelledError,
     EngineError,
@@ -30,10 +31,9 @@ from imagine_deblur.errors import (
     MemoryBudgetError,
     OptionsError,
 )
-from imagine_deblur.linear.stage import WienerStage
-from imagine_deblur.linear.wiener import WienerSpec
-from imagine_deblur.model import Model
 from imagine_deblur.psf.models import PSF
+from imagine_deblur.restoration.stage import WienerStage
+from imagine_deblur.restoration.wiener import WienerSpec
 from networks import affine, plain
 from synthetic import natural
 

@@ -17,10 +17,10 @@ import pytest
 
 import oracle
 from imagine_deblur import Session, _core, process, restore
-from imagine_deblur.degradation import degrade
+from imagine_deblur.degradation.forward import degrade
 from imagine_deblur.errors import MemoryBudgetError
-from imagine_deblur.memory import plan_pool, resident_bytes
 from imagine_deblur.psf.models import PSF
+from imagine_deblur.support.process_memory import plan_pool, resident_bytes
 from jpegkit import counters, jpeg
 from synthetic import natural
 

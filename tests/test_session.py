@@ -14,7 +14,8 @@ import pytest
 
 import oracle
 from imagine_deblur import Options, Session, process, restore
-from imagine_deblur.degradation import degrade
+from imagine_deblur.degradation.forward import degrade
+from imagine_deblur.engines.model import bundled_models
 from imagine_deblur.errors import (
     EngineError,
     EstimationError,
@@ -22,11 +23,10 @@ from imagine_deblur.errors import (
     OptionsError,
     PsfError,
 )
-from imagine_deblur.linear.wiener import WienerSpec
-from imagine_deblur.metrics.fidelity import psnr
-from imagine_deblur.model import bundled_models
+from imagine_deblur.evaluation.metrics.fidelity import psnr
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.psf.record import save_record
+from imagine_deblur.restoration.wiener import WienerSpec
 from jpegkit import decoded, jpeg
 from networks import plain
 from synthetic import natural

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from imagine_deblur._version import VERSION as __version__
+from imagine_deblur.api import process, restore
 from imagine_deblur.errors import (
     CalibrationError,
     CancelledError,
@@ -21,7 +22,6 @@ from imagine_deblur.errors import (
     TruncatedJpegError,
 )
 from imagine_deblur.options import Options
-from imagine_deblur.pipeline import process, restore
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.report import Report
 from imagine_deblur.session import Session

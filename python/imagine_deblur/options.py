@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imagine_deblur.engines.ensemble import FOLDS
+from imagine_deblur.engines.self_ensemble import FOLDS
 from imagine_deblur.errors import OptionsError
 from imagine_deblur.psf.field import PsfField
 from imagine_deblur.psf.models import PSF

@@ -16,8 +16,12 @@ from numpy.typing import NDArray
 
 from imagine_deblur import _core
 from imagine_deblur._version import VERSION
-from imagine_deblur.anytime import Chooser
-from imagine_deblur.blur import Blur, given_blur, passed_if_small, tempered
+from imagine_deblur.capture.blur import Blur, given_blur, passed_if_small, tempered
+from imagine_deblur.capture.noise import capture_nsr, mean_power
+from imagine_deblur.capture.noise_class import is_clean
+from imagine_deblur.capture.nsr import choose_level
+from imagine_deblur.engines.deadline import Chooser
+from imagine_deblur.engines.model import IDENTITY, Model, build_engine, resolve_model
 from imagine_deblur.errors import (
     EstimationError,
     InputImageError,
@@ -25,20 +29,21 @@ from imagine_deblur.errors import (
     OptionsError,
     OutputExistsError,
 )
-from imagine_deblur.exposure import is_clean
-from imagine_deblur.files import replacing
-from imagine_deblur.linear.guard import Guard
-from imagine_deblur.linear.level import choose_level
-from imagine_deblur.linear.noise import capture_nsr, mean_power
-from imagine_deblur.linear.stage import WienerStage
-from imagine_deblur.linear.wiener import WienerSpec
-from imagine_deblur.memory import host_bytes, plan_pool, resident_bytes, return_free_memory
-from imagine_deblur.model import IDENTITY, Model, build_engine, resolve_model
 from imagine_deblur.options import Options
-from imagine_deblur.provenance import comment, xmp
 from imagine_deblur.psf.field import PsfField
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.report import Report, peak_resident_bytes
+from imagine_deblur.restoration.reblur_check import Guard
+from imagine_deblur.restoration.stage import WienerStage
+from imagine_deblur.restoration.wiener import WienerSpec
+from imagine_deblur.support.files import replacing
+from imagine_deblur.support.process_memory import (
+    host_bytes,
+    plan_pool,
+    resident_bytes,
+    return_free_memory,
+)
+from imagine_deblur.support.provenance import comment, xmp
 
 Source = str | os.PathLike[str] | bytes | IO[bytes]
 Target = str | os.PathLike[str] | IO[bytes] | None

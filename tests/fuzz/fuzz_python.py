@@ -81,7 +81,7 @@ def try_psf(data: bytes) -> None:
 def _use_record() -> None:
     import numpy as np
 
-    from imagine_deblur.blur import given_blur
+    from imagine_deblur.capture.blur import given_blur
     from imagine_deblur.errors import ImagineDeblurError
     from imagine_deblur.psf.field import PsfField, load_field, save_field
     from imagine_deblur.psf.record import load_record, save_record
@@ -120,7 +120,7 @@ def _use_record() -> None:
 
 def try_preset(data: bytes) -> None:
     """Take text as the blur's name."""
-    from imagine_deblur.blur import given_blur
+    from imagine_deblur.capture.blur import given_blur
     from imagine_deblur.errors import ImagineDeblurError
     from imagine_deblur.options import Options
 
@@ -133,7 +133,7 @@ def try_options(data: bytes) -> None:
     """Take a JSON object as keyword arguments of `Options` and of the service's settings."""
     from dataclasses import fields
 
-    from imagine_deblur.blur import given_blur
+    from imagine_deblur.capture.blur import given_blur
     from imagine_deblur.errors import ImagineDeblurError, OptionsError
     from imagine_deblur.options import Options
     from imagine_deblur.watch.settings import WatchSettings

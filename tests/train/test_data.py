@@ -9,10 +9,10 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs the extra [train]")
 
-from imagine_deblur.degradation import degrade
+from imagine_deblur.degradation.forward import degrade
 from imagine_deblur.errors import InputImageError
-from imagine_deblur.linear.wiener import WienerSpec
 from imagine_deblur.psf import PSF, Disk, Gaussian, Sampled
+from imagine_deblur.restoration.wiener import WienerSpec
 from imagine_deblur.train import recipe
 from imagine_deblur.train.config import TrainConfig
 from imagine_deblur.train.planes import crop_corners, input_planes, make_group
@@ -53,7 +53,7 @@ def test_capture_and_truth_of_a_group_belong_together(
 def test_input_planes_are_capture_then_bank() -> None:
     rng = np.random.default_rng(0)
     capture = rng.integers(90, 160, (40, 44, 3)).astype(np.uint8)
-    from imagine_deblur.linear.wiener import wiener_planes
+    from imagine_deblur.restoration.wiener import wiener_planes
 
     psf = PSF.defocus(2.0)
     planes = input_planes(capture, psf, SPEC)

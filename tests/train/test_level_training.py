@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("scipy")
 
-from imagine_deblur.linear import level as served
-from imagine_deblur.model import bundled_models
+from imagine_deblur.capture import nsr as served
+from imagine_deblur.engines.model import bundled_models
 from imagine_deblur.train import level
 from synthetic import made_up_scene
 

@@ -16,9 +16,9 @@ Image = pytest.importorskip("PIL.Image", reason="training needs the extra [train
 
 from imagine_deblur.cli.main import main  # noqa: E402
 from imagine_deblur.engines import IdentityEngine, ScaledEngine, describe  # noqa: E402
+from imagine_deblur.engines.model import resolve_model  # noqa: E402
 from imagine_deblur.engines.scaled import area_reduce, bicubic_enlarge  # noqa: E402
 from imagine_deblur.errors import InputImageError, OptionsError  # noqa: E402
-from imagine_deblur.model import resolve_model  # noqa: E402
 from imagine_deblur.train.published import counts, mgstnet, mimo_unet  # noqa: E402
 from imagine_deblur.train.published.autoencoder import Autoencoder  # noqa: E402
 from imagine_deblur.train.published.config import (  # noqa: E402

@@ -12,7 +12,7 @@ from onnx import TensorProto
 from PIL import Image
 
 from imagine_deblur import Session
-from imagine_deblur.degradation import degrade
+from imagine_deblur.degradation.forward import degrade
 from imagine_deblur.engines import EngineSettings, describe, open_engine
 from imagine_deblur.engines.descriptor import (
     ModelDescriptor,
@@ -20,8 +20,8 @@ from imagine_deblur.engines.descriptor import (
     file_sha256,
     int8_sibling,
 )
+from imagine_deblur.engines.model import bundled_models, resolve_model
 from imagine_deblur.errors import EngineError, OptionsError
-from imagine_deblur.model import bundled_models, resolve_model
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.train.onnx_graph import build_model, random_layers, tiny_network
 from imagine_deblur.train.quantise import (

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from imagine_deblur.calibration.extras import require
 from imagine_deblur.calibration.reference import Reference
-from imagine_deblur.degradation import blur
+from imagine_deblur.degradation.forward import blur
 from imagine_deblur.errors import CalibrationError
 from imagine_deblur.psf.models import PSF
 

@@ -16,10 +16,10 @@ import numpy.typing as npt
 
 from imagine_deblur.calibration import geometry
 from imagine_deblur.calibration.extras import require
-from imagine_deblur.degradation import blur
+from imagine_deblur.degradation.forward import blur
 from imagine_deblur.errors import CalibrationError
-from imagine_deblur.linear.wiener import wiener
 from imagine_deblur.psf.models import PSF
+from imagine_deblur.restoration.wiener import wiener
 
 FloatImage = npt.NDArray[np.float32]
 FloatArray = npt.NDArray[np.float64]

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from imagine_deblur.calibration import geometry
 from imagine_deblur.calibration.extras import require
-from imagine_deblur.degradation import (
+from imagine_deblur.degradation.forward import (
     ByteImage,
     add_noise,
     blur,

@@ -29,11 +29,11 @@ def add_parser(commands: Any) -> None:
 def run(parsed: argparse.Namespace) -> int:
     """Run the demonstration and print what was measured."""
     from imagine_deblur import _core
-    from imagine_deblur.degradation import degrade, jpeg_encode
-    from imagine_deblur.metrics.fidelity import psnr, ssim
-    from imagine_deblur.pipeline import process
+    from imagine_deblur.api import process
+    from imagine_deblur.degradation.forward import degrade, jpeg_encode
+    from imagine_deblur.evaluation.metrics.fidelity import psnr, ssim
     from imagine_deblur.psf.models import PSF
-    from imagine_deblur.scene import synthetic_scene
+    from imagine_deblur.support.scene import synthetic_scene
 
     folder = Path(parsed.output)
     folder.mkdir(parents=True, exist_ok=True)

@@ -49,9 +49,9 @@ def add_parser(commands: Any) -> None:
 def run(parsed: argparse.Namespace) -> int:
     """Evaluate and print."""
     from imagine_deblur import _core
-    from imagine_deblur.evaluation import Row, as_dicts, data_checksum, evaluate, markdown
+    from imagine_deblur.evaluation.protocols import PROTOCOLS
+    from imagine_deblur.evaluation.run import Row, as_dicts, data_checksum, evaluate, markdown
     from imagine_deblur.options import Options
-    from imagine_deblur.protocols import PROTOCOLS
 
     names = list(PROTOCOLS) if parsed.protocol == ["all"] else parsed.protocol
     options = Options(

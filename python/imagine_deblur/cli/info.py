@@ -37,8 +37,8 @@ def facts() -> dict[str, Any]:
     """Return what there is to know about this installation and this machine."""
     from imagine_deblur import _core
     from imagine_deblur.engines.descriptor import describe
+    from imagine_deblur.engines.model import bundled_models, resolve_model
     from imagine_deblur.engines.settings import cpu_flags
-    from imagine_deblur.model import bundled_models, resolve_model
 
     flags = cpu_flags()
     return {

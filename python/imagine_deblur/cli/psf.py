@@ -107,8 +107,8 @@ def _save(records: list[dict[str, Any]], parsed: argparse.Namespace) -> None:
 
 def run_calibrate(parsed: argparse.Namespace) -> int:
     """Calibrate and save the record."""
-    from imagine_deblur.blur import given_blur
     from imagine_deblur.calibration import calibrate_files
+    from imagine_deblur.capture.blur import given_blur
 
     result = calibrate_files(
         parsed.files,
@@ -128,7 +128,7 @@ def run_calibrate(parsed: argparse.Namespace) -> int:
 
 def run_show(parsed: argparse.Namespace) -> int:
     """Print the record's figures and write its plots."""
-    from imagine_deblur.blur import given_blur
+    from imagine_deblur.capture.blur import given_blur
     from imagine_deblur.errors import PsfError
     from imagine_deblur.psf.models import PSF
 

@@ -5,16 +5,16 @@ opens it on the runtime that `select` names; `native` turns any engine into what
 takes.
 """
 
-from imagine_deblur.engines.builtin import BuiltinEngine
 from imagine_deblur.engines.choose import ENGINES, open_engine, select
 from imagine_deblur.engines.descriptor import ModelDescriptor, describe
-from imagine_deblur.engines.ensemble import EnsembleEngine
+from imagine_deblur.engines.identity import CallableEngine, IdentityEngine
 from imagine_deblur.engines.onnxruntime import OrtEngine, find_onnxruntime
 from imagine_deblur.engines.openvino import OpenVinoEngine, find_openvino
-from imagine_deblur.engines.plain import CallableEngine, IdentityEngine
 from imagine_deblur.engines.scaled import ScaledEngine
+from imagine_deblur.engines.self_ensemble import EnsembleEngine
 from imagine_deblur.engines.settings import EngineSettings, resolve_precision
 from imagine_deblur.engines.spec import Engine, EngineSpec, Tile, native
+from imagine_deblur.engines.winograd import BuiltinEngine
 
 __all__ = [
     "ENGINES",

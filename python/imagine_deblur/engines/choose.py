@@ -6,15 +6,15 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from imagine_deblur.engines.builtin import BuiltinEngine, read_plain_network
 from imagine_deblur.engines.descriptor import ModelDescriptor
+from imagine_deblur.engines.identity import IdentityEngine
 from imagine_deblur.engines.onnxruntime import CURE as _ORT_CURE
 from imagine_deblur.engines.onnxruntime import OrtEngine, find_onnxruntime
 from imagine_deblur.engines.openvino import CURE as _OPENVINO_CURE
 from imagine_deblur.engines.openvino import OpenVinoEngine, find_openvino
-from imagine_deblur.engines.plain import IdentityEngine
 from imagine_deblur.engines.settings import EngineSettings
 from imagine_deblur.engines.spec import Engine
+from imagine_deblur.engines.winograd import BuiltinEngine, read_plain_network
 from imagine_deblur.errors import EngineError, OptionsError
 
 ENGINES = ("auto", "builtin", "openvino", "onnxruntime", "identity")

@@ -19,7 +19,7 @@ from typing import Any
 
 from imagine_deblur.engines.onnx_file import OnnxSummary, read_summary
 from imagine_deblur.errors import EngineError
-from imagine_deblur.linear.wiener import WienerSpec
+from imagine_deblur.restoration.wiener import WienerSpec
 
 METADATA_KEY = "imagine_deblur"
 FORMAT = "imagine-deblur-model"

@@ -13,7 +13,7 @@ from imagine_deblur.engines.choose import open_engine
 from imagine_deblur.engines.descriptor import describe
 from imagine_deblur.engines.settings import EngineSettings
 from imagine_deblur.errors import EngineError
-from imagine_deblur.memory import return_free_memory
+from imagine_deblur.support.process_memory import return_free_memory
 
 _RUNTIMES = ("openvino", "onnxruntime")
 

@@ -121,7 +121,7 @@ def save_field(path: str | os.PathLike[str], field: PsfField) -> None:
     OSError
         The file cannot be written.
     """
-    from imagine_deblur.files import replacing
+    from imagine_deblur.support.files import replacing
 
     record = {"format": FORMAT, "version": VERSION, "id": field.id, **field.to_dict()}
     data = json.dumps(record, indent=1).encode()

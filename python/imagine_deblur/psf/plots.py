@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imagine_deblur.blur import given_blur
+from imagine_deblur.capture.blur import given_blur
 from imagine_deblur.errors import PsfError
 from imagine_deblur.psf.field import PsfField
 from imagine_deblur.psf.models import PSF

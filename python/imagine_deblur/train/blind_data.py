@@ -17,13 +17,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from imagine_deblur import degradation
-from imagine_deblur.protocols import load_scene, truncated_gaussian
+from imagine_deblur.degradation import forward as degradation
+from imagine_deblur.degradation.shake import random_walk_kernel
+from imagine_deblur.evaluation.protocols import load_scene, truncated_gaussian
 from imagine_deblur.psf import PSF, Disk, Gaussian, Motion, Sampled
 from imagine_deblur.psf.estimation.blocks import LUMA
 from imagine_deblur.psf.estimation.spectrum import Summary, summarise
 from imagine_deblur.psf.estimation.table import table_scalars
-from imagine_deblur.psf.shake import random_walk_kernel
 
 FloatImage = npt.NDArray[np.float32]
 

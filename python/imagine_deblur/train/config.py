@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imagine_deblur.errors import OptionsError
-from imagine_deblur.linear.wiener import CHROMA, WienerSpec
+from imagine_deblur.restoration.wiener import CHROMA, WienerSpec
 from imagine_deblur.train.recipe import PSF_SHARES
 from imagine_deblur.train.typed import assigned, build, read
 
@@ -28,8 +28,8 @@ class PlanesConfig:
     """The Wiener bank in front of the network.
 
     `nsr` are multiples of the noise-to-signal ratio found in each capture, see
-    `imagine_deblur.linear.noise.bank_level`; `base` indexes the one that is given in colour and
-    that the residual is added to; `chroma` is as in `imagine_deblur.linear.wiener.WienerSpec`.
+    `imagine_deblur.capture.noise.bank_level`; `base` indexes the one that is given in colour and
+    that the residual is added to; `chroma` is as in `imagine_deblur.restoration.wiener.WienerSpec`.
     """
 
     nsr: tuple[float, ...] = (8.0, 1.0, 0.125)

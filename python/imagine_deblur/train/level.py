@@ -1,4 +1,4 @@
-"""Train the regressor that chooses the bank's ratio: from sharp scenes to `linear/level.npz`.
+"""Train the regressor that chooses the bank's ratio: from sharp scenes to `capture/nsr.npz`.
 
     train="python -m imagine_deblur.train.level"
     $train generate data/train levels.npz --count 2000
@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from imagine_deblur.linear.level import GUESS, features
-from imagine_deblur.linear.noise import mean_power
-from imagine_deblur.metrics.fidelity import psnr
+from imagine_deblur.capture.noise import mean_power
+from imagine_deblur.capture.nsr import GUESS, features
+from imagine_deblur.evaluation.metrics.fidelity import psnr
 from imagine_deblur.session import Session
 from imagine_deblur.train.blind import joined
 from imagine_deblur.train.recipe import change_scene, draw
@@ -116,7 +116,7 @@ def fit(
     Returns
     -------
     arrays : dict of ndarray
-        What `linear.level.bundled_regressor` reads.
+        What `capture.nsr.bundled_regressor` reads.
     lost : (n,) float32 ndarray
         dB below each capture's best with the fitted choice, in quarters of a decade.
     """

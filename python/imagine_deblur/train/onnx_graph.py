@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from imagine_deblur.engines.descriptor import CAPTURE, ModelDescriptor
-from imagine_deblur.linear.wiener import WienerSpec
+from imagine_deblur.restoration.wiener import WienerSpec
 
 Float32Array = NDArray[np.float32]
 

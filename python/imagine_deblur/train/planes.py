@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from imagine_deblur.linear.level import choose_level
-from imagine_deblur.linear.noise import bank_level, mean_power
-from imagine_deblur.linear.wiener import WienerSpec, wiener_planes
+from imagine_deblur.capture.noise import bank_level, mean_power
+from imagine_deblur.capture.nsr import choose_level
 from imagine_deblur.psf import PSF
+from imagine_deblur.restoration.wiener import WienerSpec, wiener_planes
 from imagine_deblur.train.config import DataConfig
 from imagine_deblur.train.recipe import change_scene, draw
 from imagine_deblur.train.scenes import Scenes

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from imagine_deblur.degradation import add_noise, blur, expose
+from imagine_deblur.degradation.forward import add_noise, blur, expose
+from imagine_deblur.degradation.shake import random_walk_kernel
 from imagine_deblur.psf import PSF, Disk, Gaussian, Motion, Sampled
 from imagine_deblur.psf.models import Component
-from imagine_deblur.psf.shake import random_walk_kernel
 
 Float32Array = NDArray[np.float32]
 

@@ -1,4 +1,4 @@
-"""Validation during training: protocols of `imagine_deblur.protocols` on the validation scenes.
+"""Validation during training: `evaluation.protocols` on the validation scenes.
 
 The cases are made once and kept in memory as network input planes; each evaluation is one pass of
 the network over whole images. Scenes larger than `LARGEST` a side are cut to their middle, so that
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from imagine_deblur.errors import OptionsError
-from imagine_deblur.linear.wiener import WienerSpec, wiener
-from imagine_deblur.protocols import PROTOCOLS, load_scene
+from imagine_deblur.evaluation.protocols import PROTOCOLS, load_scene
+from imagine_deblur.restoration.wiener import WienerSpec, wiener
 from imagine_deblur.train.network import RGB, Network
 from imagine_deblur.train.planes import input_planes
 

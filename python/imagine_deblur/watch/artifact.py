@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagine_deblur.errors import IntegrityError
-from imagine_deblur.files import replacing
+from imagine_deblur.support.files import replacing
 
 
 @dataclass

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from imagine_deblur.files import replacing
+from imagine_deblur.support.files import replacing
 from imagine_deblur.watch.inbox import wanted
 from imagine_deblur.watch.journal import DELIVERING, Entry, Journal, sync_folder
 

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from imagine_deblur.errors import ImagineDeblurError
-from imagine_deblur.files import replacing
+from imagine_deblur.support.files import replacing
 
 SEEN, STARTED, DELIVERING, FAILED = "seen", "started", "delivering", "failed"
 DONE, PASSED, QUARANTINED = "done", "passed-through", "quarantined"

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imagine_deblur.blur import given_blur, parse_preset
+from imagine_deblur.capture.blur import given_blur, parse_preset
 from imagine_deblur.errors import IntegrityError
 from imagine_deblur.options import Options
 from imagine_deblur.psf.models import PSF

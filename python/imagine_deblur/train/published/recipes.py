@@ -12,8 +12,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from imagine_deblur.degradation import degrade, expose, spin
-from imagine_deblur.protocols import truncated_gaussian
+from imagine_deblur.degradation.forward import degrade, expose, spin
+from imagine_deblur.evaluation.protocols import truncated_gaussian
 from imagine_deblur.psf import PSF, Gaussian, Motion
 from imagine_deblur.train.recipe import change_scene, draw
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from imagine_deblur.errors import OptionsError
-from imagine_deblur.metrics.psf import mnc
-from imagine_deblur.protocols import PROTOCOLS, central_crop, load_scene
+from imagine_deblur.evaluation.metrics.psf import mnc
+from imagine_deblur.evaluation.protocols import PROTOCOLS, central_crop, load_scene
 from imagine_deblur.train.published.config import PublishedConfig
 from imagine_deblur.train.published.mgstnet import Mgstnet
 from imagine_deblur.train.published.systems import Restorer, restore_image

@@ -1,0 +1,301 @@
+"""Measure restorations by protocol, against the truth and against linear methods.
+
+Rows: the input; the oracle Wiener filter (true PSF, the ratio of `restoration.wiener` that
+maximises PSNR on each image); Richardson-Lucy with the true PSF (scikit-image, 30 iterations); each
+model with the true PSF and blind. Figures are means over images with the 5th percentile beside
+them, and the 5th percentile of the gain over the input: below 0, some image was made worse.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagine_deblur.errors import EngineError
+from imagine_deblur.evaluation.metrics.fidelity import psnr, rmse, ssim
+from imagine_deblur.evaluation.metrics.ringing import ringing
+from imagine_deblur.evaluation.protocols import Case, Protocol, load_scene, protocol
+from imagine_deblur.options import Options
+from imagine_deblur.restoration.wiener import wiener
+from imagine_deblur.session import Session
+
+FloatImage = NDArray[np.float32]
+Restore = Callable[[Case], FloatImage]
+
+RL_ITERATIONS = 30
+_GRID = np.arange(-4.5, 0.6, 0.5)  # log10 of the oracle's ratios; refined around the best
+_TOLERANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method under one protocol.
+
+    Attributes
+    ----------
+    protocol, method : str
+    images : int
+    psnr, psnr_p5 : float
+        Mean and 5th percentile, dB.
+    ssim, ssim_p5 : float
+    rmse : float
+        Mean, range 1.
+    gain, gain_p5 : float
+        PSNR over the input's, mean and 5th percentile, dB.
+    ringing : float
+        Mean overshoot beyond the truth's local range (`metrics.ringing`), full scale 1.
+    seconds : float
+        Per image, median; not a benchmark.
+    """
+
+    protocol: str
+    method: str
+    images: int
+    psnr: float
+    psnr_p5: float
+    ssim: float
+    ssim_p5: float
+    rmse: float
+    gain: float
+    gain_p5: float
+    ringing: float
+    seconds: float
+
+
+def oracle_wiener(case: Case) -> FloatImage:
+    """Restore with the true PSF and the noise-to-signal ratio that maximises PSNR.
+
+    Parameters
+    ----------
+    case : Case
+        Its `psf` must not be None.
+
+    Returns
+    -------
+    (R, C, 3) float32 ndarray
+        Clipped to [0, 1].
+    """
+    assert case.psf is not None
+    psf, capture = case.psf, as_float(case.degraded)
+
+    def restored(exponent: float) -> FloatImage:
+        return np.clip(wiener(capture, psf, 10.0**exponent), 0, 1)
+
+    scores = {float(e): psnr(restored(float(e)), case.sharp) for e in _GRID}
+    best = max(scores, key=lambda e: scores[e])
+    step = 0.25
+    while step >= _TOLERANCE:
+        for candidate in (best - step, best + step):
+            if candidate not in scores:
+                scores[candidate] = psnr(restored(candidate), case.sharp)
+        best = max(scores, key=lambda e: scores[e])
+        step /= 2
+    return restored(best)
+
+
+def richardson_lucy(case: Case) -> FloatImage:
+    """Restore with the true PSF by scikit-image's Richardson-Lucy, band by band.
+
+    The image is extended by reflection first, so that its edge does not ring.
+    """
+    try:
+        from skimage.restoration import richardson_lucy as run
+    except ImportError as error:
+        raise EngineError(
+            "the Richardson-Lucy row needs scikit-image: pip install scikit-image", engine="skimage"
+        ) from error
+    assert case.psf is not None
+    kernel = case.psf.kernel().astype(np.float32)
+    pad = kernel.shape[0]
+    image = np.pad(as_float(case.degraded), ((pad, pad), (pad, pad), (0, 0)), mode="reflect")
+    bands = [run(image[..., b], kernel, num_iter=RL_ITERATIONS) for b in range(3)]
+    restored = np.stack(bands, axis=-1)[pad:-pad, pad:-pad]
+    return np.ascontiguousarray(np.clip(restored, 0, 1), np.float32)
+
+
+def as_float(image: NDArray[np.uint8]) -> FloatImage:
+    """Return 8-bit samples as float32 in [0, 1]."""
+    return image.astype(np.float32) * np.float32(1 / 255)
+
+
+class ModelMethod:
+    """A model of this package as a method, warmed up over images of one size.
+
+    Parameters
+    ----------
+    model : str
+        As `Options.model`.
+    blind : bool
+        Estimate the PSF; otherwise the case's own is given.
+    options : Options
+    """
+
+    def __init__(self, model: str, *, blind: bool, options: Options) -> None:
+        self._session = Session(options, model=model)
+        self._blind = blind
+
+    def __call__(self, case: Case) -> FloatImage:
+        """Restore one case as 8-bit samples, as a user gets them."""
+        restored, _ = self._session.restore_with_report(
+            case.degraded, psf=None if self._blind else case.psf
+        )
+        return as_float(np.asarray(restored, np.uint8))
+
+
+def methods(models: Sequence[str], options: Options, *, known_psf: bool) -> dict[str, Restore]:
+    """Return the methods to compare by the name of their row.
+
+    Parameters
+    ----------
+    models : sequence of str
+        Models of this package.
+    options : Options
+    known_psf : bool
+        False leaves out every method that needs the true PSF.
+    """
+    rows: dict[str, Restore] = {"input": lambda case: as_float(case.degraded)}
+    if known_psf:
+        rows["oracle Wiener"] = oracle_wiener
+        rows["Richardson-Lucy"] = richardson_lucy
+    for model in models:
+        if known_psf:
+            rows[f"{model}, true PSF"] = ModelMethod(model, blind=False, options=options)
+        rows[f"{model}, blind"] = ModelMethod(model, blind=True, options=options)
+    return rows
+
+
+def cases(chosen: Protocol, data_dir: str | Path, limit: int | None = None) -> Iterator[Case]:
+    """Yield the cases of a protocol over a split's folder, evenly thinned to `limit`."""
+    paths = chosen.images(data_dir)
+    step = 1 if limit is None else max(1, -(-len(paths) // limit))
+    for index in range(0, len(paths), step):
+        yield chosen.make(load_scene(paths[index]), index)
+
+
+def evaluate(
+    name: str,
+    data_dir: str | Path,
+    *,
+    models: Sequence[str] = ("auto",),
+    options: Options | None = None,
+    limit: int | None = None,
+    skip: Sequence[str] = (),
+    sheet: str | Path | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> list[Row]:
+    """Measure every method under one protocol.
+
+    Parameters
+    ----------
+    name : str
+        A protocol of `imagine_deblur.evaluation.protocols.PROTOCOLS`.
+    data_dir : path
+        A split's folder, for example ``.../test``.
+    models : sequence of str
+    options : Options, optional
+        Of the models; threads, engine and so on.
+    limit : int, optional
+        Use about this many scenes, evenly spaced; the seeds stay those of the full set.
+    skip : sequence of str
+        Rows to leave out, by name; Richardson-Lucy takes most of the time.
+    sheet : path, optional
+        Write a JPEG with central crops of a few scenes, one column a method, the truth last.
+    progress : callable, optional
+        Called with the number of images done.
+
+    Returns
+    -------
+    list of Row
+    """
+    chosen = protocol(name)
+    options = options or Options(max_ram="4GB")
+    rows = methods(models, options, known_psf=name != "spin")
+    rows = {key: method for key, method in rows.items() if key not in skip or key == "input"}
+    figures: dict[str, list[tuple[float, ...]]] = {key: [] for key in rows}
+    crops: list[list[FloatImage]] = []
+    for done, case in enumerate(cases(chosen, data_dir, limit), start=1):
+        pictures = []
+        for key, method in rows.items():
+            started = time.perf_counter()
+            restored = method(case)
+            seconds = time.perf_counter() - started
+            figures[key].append(
+                (psnr(restored, case.sharp), ssim(restored, case.sharp),
+                 rmse(restored, case.sharp), ringing(restored, case.sharp), seconds)
+            )  # fmt: skip
+            pictures.append(restored)
+        if sheet is not None and len(crops) < 6:
+            crops.append([_crop(picture) for picture in [*pictures, case.sharp]])
+        if progress is not None:
+            progress(done)
+    if sheet is not None:
+        _write_sheet(Path(sheet), crops)
+    base = np.array([f[0] for f in figures["input"]])
+    return [_row(name, key, np.array(values), base) for key, values in figures.items()]
+
+
+def _row(name: str, method: str, values: NDArray[np.float64], base: NDArray[np.float64]) -> Row:
+    gains = values[:, 0] - base
+    return Row(
+        protocol=name,
+        method=method,
+        images=len(values),
+        psnr=float(values[:, 0].mean()),
+        psnr_p5=float(np.percentile(values[:, 0], 5)),
+        ssim=float(values[:, 1].mean()),
+        ssim_p5=float(np.percentile(values[:, 1], 5)),
+        rmse=float(values[:, 2].mean()),
+        gain=float(gains.mean()),
+        gain_p5=float(np.percentile(gains, 5)),
+        ringing=float(values[:, 3].mean()),
+        seconds=float(np.median(values[:, 4])),
+    )
+
+
+def _crop(image: FloatImage, side: int = 200) -> FloatImage:
+    top, left = (max(0, (length - side) // 2) for length in image.shape[:2])
+    crop = image[top : top + side, left : left + side]
+    return np.pad(crop, ((0, side - crop.shape[0]), (0, side - crop.shape[1]), (0, 0)))
+
+
+def _write_sheet(path: Path, crops: list[list[FloatImage]]) -> None:
+    from imagine_deblur import _core
+
+    sheet = np.concatenate([np.concatenate(row, axis=1) for row in crops], axis=0)
+    samples = np.ascontiguousarray((np.clip(sheet, 0, 1) * 255 + 0.5).astype(np.uint8))
+    path.write_bytes(_core.encode_jpeg(samples, quality=92, subsampling="4:4:4"))
+
+
+def data_checksum(data_dir: str | Path) -> str:
+    """Return a hash over the names and bytes of a folder's files, 12 hex digits."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in Path(data_dir).rglob("*") if p.is_file()):
+        digest.update(path.relative_to(data_dir).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """Return rows as a Markdown table."""
+    lines = [
+        "| protocol | method | n | PSNR dB | p5 | SSIM | p5 | gain dB | gain p5 |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {r.protocol} | {r.method} | {r.images} | {r.psnr:.2f} | {r.psnr_p5:.2f} | {r.ssim:.4f} "
+        f"| {r.ssim_p5:.4f} | {r.gain:+.2f} | {r.gain_p5:+.2f} |"
+        for r in rows
+    ]
+    return "\n".join(lines)
+
+
+def as_dicts(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return rows as plain values."""
+    return [asdict(row) for row in rows]

@@ -1,1 +1,0 @@
-"""The global linear stage: whole-frame Wiener restoration."""

@@ -1,0 +1,80 @@
+"""Captures, folders and services for the tests of the watch service."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imagine_deblur import _core
+from imagine_deblur.degradation.forward import degrade
+from imagine_deblur.options import Options
+from imagine_deblur.psf.models import PSF
+from imagine_deblur.watch import Service, WatchSettings
+from synthetic import natural
+
+OPTIONS = Options(psf="disk:2.5", model="wiener", threads=1)
+
+
+def capture_bytes(seed: int, rows: int = 72, columns: int = 96) -> bytes:
+    """A small blurred, noisy capture."""
+    rng = np.random.default_rng(seed)
+    blurred = degrade(natural(rows, columns, seed=seed), PSF.defocus(2.5), noise=0.003, rng=rng)
+    return _core.encode_jpeg(blurred, quality=92)
+
+
+class Station:
+    """An inbox, an outbox, and services between them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.inbox, self.outbox = folder / "in", folder / "out"
+        self.inbox.mkdir()
+        self.log: list[str] = []
+
+    def put(self, name: str, data: bytes | None = None, *, when: float | None = None) -> Path:
+        path = self.inbox / name
+        path.write_bytes(capture_bytes(len(name)) if data is None else data)
+        if when is not None:
+            os.utime(path, (when, when))
+        return path
+
+    def service(self, options: Options = OPTIONS, **settings: Any) -> Service:
+        quick: dict[str, Any] = {"once": True, "poll": 0.01, "patience": 0.05, "min_free": 0}
+        return Service(
+            self.inbox,
+            self.outbox,
+            WatchSettings(**(quick | settings)),
+            options,
+            self.log.append,
+        )
+
+    def run(self, options: Options = OPTIONS, **settings: Any) -> int:
+        return self.service(options, **settings).run()
+
+    def outputs(self) -> list[str]:
+        return sorted(p.name for p in self.outbox.glob("*.jpg"))
+
+    def report(self, name: str) -> dict[str, Any]:
+        value: dict[str, Any] = json.loads((self.outbox / f"{name}.json").read_bytes())
+        return value
+
+    def journal(self) -> list[dict[str, Any]]:
+        text = (self.outbox / ".imagine-deblur" / "journal.jsonl").read_text()
+        return [json.loads(line) for line in text.splitlines()]
+
+    def states(self, name: str) -> list[str]:
+        """States of a capture in the order they were written."""
+        events = self.journal()
+        keys = {e["key"] for e in events if e.get("name") == name}
+        return [e["state"] for e in events if e["key"] in keys]
+
+    def litter(self) -> list[str]:
+        """Temporary files left in the outbox."""
+        return sorted(
+            str(p.relative_to(self.outbox))
+            for p in self.outbox.rglob("*")
+            if p.is_file() and (p.suffix == ".part" or p.parent.name == ".staging")
+        )

@@ -1,0 +1,395 @@
+"""Damage to weights, PSF, memory and results is noticed, and mended where a good copy is left."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from imagine_deblur import _core
+from imagine_deblur.engines.model import bundled_models
+from imagine_deblur.errors import IntegrityError
+from imagine_deblur.options import Options
+from imagine_deblur.psf.models import PSF
+from imagine_deblur.psf.record import save_record
+from imagine_deblur.restoration.stage import WienerStage
+from imagine_deblur.restoration.wiener import SpectrumPlan, WienerBank, WienerSpec
+from imagine_deblur.session import Session
+from imagine_deblur.watch import verify
+from imagine_deblur.watch.artifact import Artifact
+from imagine_deblur.watch.session import GuardedSession, golden_picture
+from watchkit import Station, capture_bytes
+
+needs_network = pytest.mark.skipif(not bundled_models(), reason="no bundled network")
+
+
+@pytest.fixture
+def record(tmp_path: Path) -> Path:
+    path = tmp_path / "lens.json"
+    save_record(path, PSF.defocus(2.5), provenance={})
+    return path
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "capture.jpg"
+    path.write_bytes(capture_bytes(5, 96, 128))
+    return path
+
+
+def guarded(tmp_path: Path, **options: Any) -> GuardedSession:
+    options = {"model": "wiener", "threads": 1, "tile": 160, "nsr": 0.02} | options
+    session = GuardedSession(Options(**options), tmp_path / "good")
+    session.start()
+    return session
+
+
+def flip(path: Path, byte: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[byte] ^= 0x10
+    path.write_bytes(data)
+
+
+def test_artifacts_mend_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"weights")
+    artifact = Artifact.read("weights", path)
+    flip(path, 2)
+    assert not artifact.disk_is_good()
+    artifact.recover(tmp_path / "good")
+    assert artifact.moved
+    assert artifact.path.read_bytes() == b"weights"
+    assert artifact.path != path
+    artifact.data = b"weightz"
+    assert not artifact.memory_is_good()
+    artifact.recover(tmp_path / "good")
+    assert artifact.data == b"weights"
+    flip(artifact.path, 0)
+    artifact.data = b""
+    with pytest.raises(IntegrityError):
+        artifact.recover(tmp_path / "good")
+
+
+def test_an_undisturbed_session_notices_nothing(tmp_path: Path, record: Path, source: Path) -> None:
+    session = guarded(tmp_path, psf=str(record))
+    outputs = []
+    for _ in range(3):
+        session.restore(str(source), tmp_path / "out.jpg")
+        outputs.append((tmp_path / "out.jpg").read_bytes())
+        assert session.check() == session.self_test() == []
+    assert not session.events
+    assert len(set(outputs)) == 1
+    with Session(session._options) as plain:
+        plain.process(source, tmp_path / "plain.jpg")
+    assert (tmp_path / "plain.jpg").read_bytes() == outputs[0]
+
+
+@pytest.mark.parametrize("damage", ["file", "in use", "copy"])
+def test_a_damaged_psf_is_noticed_and_mended(
+    tmp_path: Path, record: Path, source: Path, damage: str
+) -> None:
+    session = guarded(tmp_path, psf=str(record))
+    session.restore(str(source), tmp_path / "wanted.jpg")
+    if damage == "file":
+        flip(record, 60)
+    elif damage == "copy":
+        session.artifacts[0].data = b"{}"
+    else:
+        assert session.session._given is not None
+        component = session.session._given.psf.components[0]  # type: ignore[union-attr]
+        object.__setattr__(component, "radius_px", 7.5)
+    session.restore(str(source), tmp_path / "found.jpg")
+    name = {"file": "psf_disk", "in use": "psf_in_use", "copy": "psf_memory"}[damage]
+    assert session.events[name] == 1
+    assert (tmp_path / "found.jpg").read_bytes() == (tmp_path / "wanted.jpg").read_bytes()
+    assert session.check() == []
+
+
+def test_a_damaged_transfer_function_is_noticed_and_mended(
+    tmp_path: Path, record: Path, source: Path
+) -> None:
+    session = guarded(tmp_path, psf=str(record))
+    session.restore(str(source), tmp_path / "wanted.jpg")
+    assert session.session._stage is not None
+    otf = session.session._stage[1]._otf
+    assert otf is not None
+    otf[3, 4] += 0.001
+    session.restore(str(source), tmp_path / "found.jpg")
+    assert session.events["transfer_function"] == 1
+    assert (tmp_path / "found.jpg").read_bytes() == (tmp_path / "wanted.jpg").read_bytes()
+
+
+@needs_network
+def test_damaged_weights_are_noticed_and_mended(tmp_path: Path, source: Path) -> None:
+    weights = tmp_path / "net.onnx"
+    weights.write_bytes(bundled_models()["fast"].read_bytes())
+    session = guarded(tmp_path, psf="disk:2.5", model=str(weights), tile=192)
+    session.restore(str(source), tmp_path / "wanted.jpg")
+    wanted = (tmp_path / "wanted.jpg").read_bytes()
+    flip(weights, 300_000)
+    session.restore(str(source), tmp_path / "found.jpg")
+    assert session.events["weights_disk"] == 1
+    assert (tmp_path / "found.jpg").read_bytes() == wanted
+
+    # The same in the runtime's memory: another engine answers under the good one's name.
+    assert session.session._engine is not None
+    key, good = session.session._engine
+
+    def off_by_a_little(source: Any, result: Any) -> None:
+        good.infer(source, result)
+        result += np.float32(0.01)
+
+    session.session._engine = (
+        key,
+        _core.CallableEngine(
+            off_by_a_little,
+            input_planes=good.input_planes,
+            output_bands=good.output_bands,
+            tile_rows=good.tile_rows,
+            tile_columns=good.tile_columns,
+            halo=good.halo,
+            local=good.local,
+            input_offset=0.5,
+        ),
+    )
+    session.restore(str(source), tmp_path / "found.jpg")
+    assert session.events["engine"] == 1
+    assert (tmp_path / "found.jpg").read_bytes() == wanted
+
+
+def test_the_golden_picture_covers_the_whole_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = guarded(tmp_path, psf="disk:2.5")
+    assert session.self_test() == []
+    real = WienerStage.restore
+
+    def restore(stage: WienerStage, strip: Any) -> None:
+        real(stage, strip)
+        strip.linear[0][5, 5] += strip.linear[0].dtype.type(1)
+
+    monkeypatch.setattr(WienerStage, "restore", restore)
+    assert session.self_test() == ["golden"]
+    monkeypatch.undo()
+    assert session.self_test() == []
+    picture = golden_picture(64, 48)
+    assert picture.dtype == np.float32
+    assert 0.1 <= picture.min() < picture.max() <= 0.9
+    assert np.array_equal(picture, golden_picture(64, 48))
+
+
+def test_a_transient_plane_wave_is_doubted_and_made_again(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = guarded(tmp_path, psf="disk:2.5")
+    session.restore(str(source), tmp_path / "wanted.jpg")
+    real, hits = WienerStage.restore, [1]
+
+    def restore(stage: WienerStage, strip: Any) -> None:
+        real(stage, strip)
+        if hits:
+            hits.pop()
+            for plane in strip.linear:
+                rows, columns = np.indices(plane.shape)
+                wave = 0.08 * np.cos(0.9 * rows + 1.1 * columns)
+                plane += (wave * (4096 if plane.dtype == np.int16 else 1)).astype(plane.dtype)
+
+    monkeypatch.setattr(WienerStage, "restore", restore)
+    session.restore(str(source), tmp_path / "found.jpg")
+    assert session.events["doubt"] == 1
+    assert (tmp_path / "found.jpg").read_bytes() == (tmp_path / "wanted.jpg").read_bytes()
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # infinities from a high exponent bit
+@pytest.mark.parametrize("bit", [0, 31, 62])
+@pytest.mark.parametrize("moment", range(0, 80, 3))
+def test_a_bit_that_flips_in_a_spectrum_is_noticed(
+    moment: int, bit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One bit flips after some block of some pass. What the passes that are left do not read any
+    # more cannot hurt; every other flip raises, and without a flip nothing does.
+    image = np.random.default_rng(4).random((70, 90, 3), np.float32)
+    psf, spec = PSF.defocus(2.0), WienerSpec()
+    planes: list[Any] = []
+    real, blocks = SpectrumPlan._sum, [0]
+
+    def run(flipped: bool) -> Any:
+        plan = SpectrumPlan(70, 90, 64, checked=True)
+        work = tuple(np.zeros(plan.spectrum_shape, np.complex64) for _ in range(2))
+        out = np.zeros((5, 70, 90), np.float32)
+
+        def total(mine: SpectrumPlan, spectrum: Any) -> int:
+            found = real(mine, spectrum)
+            blocks[0] += 1
+            if flipped and blocks[0] == moment:
+                for array in work:
+                    array.view(np.uint64)[3, 7] ^= np.uint64(1 << bit)
+            return found
+
+        monkeypatch.setattr(SpectrumPlan, "_sum", total)
+
+        def load(band: int, rows: slice, target: Any) -> None:
+            target[...] = image[rows, :, band]
+
+        def store(plane: int, rows: slice, values: Any, add: bool) -> None:
+            out[plane, rows] = out[plane, rows] + values if add else values
+
+        for _ in WienerBank(psf, spec, plan).run(load, store, work):  # type: ignore[arg-type]
+            pass
+        return out
+
+    planes.append(run(False))
+    blocks[0] = 0
+    try:
+        planes.append(run(True))
+    except IntegrityError:
+        return
+    assert np.array_equal(planes[0], planes[1])
+
+
+def test_a_damaged_spectrum_is_made_again(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = guarded(tmp_path, psf="disk:2.5")
+    session.restore(str(source), tmp_path / "wanted.jpg")
+    real, hits = SpectrumPlan.inverse, [1]
+
+    def inverse(plan: SpectrumPlan, spectrum: Any, *rest: Any, **more: Any) -> Any:
+        if hits:
+            hits.pop()
+            spectrum.view(np.uint64)[20, 30] ^= np.uint64(1)
+        return real(plan, spectrum, *rest, **more)
+
+    monkeypatch.setattr(SpectrumPlan, "inverse", inverse)
+    session.restore(str(source), tmp_path / "found.jpg")
+    assert session.events["spectrum"] == 1
+    assert (tmp_path / "found.jpg").read_bytes() == (tmp_path / "wanted.jpg").read_bytes()
+
+
+def test_a_lasting_oddity_of_the_scene_is_accepted(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = guarded(tmp_path, psf="disk:2.5")
+    monkeypatch.setattr(verify, "doubt", lambda *a, **k: "always")
+    session.restore(str(source), tmp_path / "out.jpg")
+    assert session.events["doubt"] == 1
+    assert session.events["doubt_dismissed"] == 1
+
+
+def test_results_that_never_agree_are_refused(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = guarded(tmp_path, psf="disk:2.5")
+    monkeypatch.setattr(verify, "doubt", lambda *a, **k: "always")
+    rng = np.random.default_rng(1)
+    real = WienerStage.restore
+
+    def restore(stage: WienerStage, strip: Any) -> None:
+        real(stage, strip)
+        for plane in strip.linear:
+            plane += rng.integers(-200, 200, plane.shape).astype(plane.dtype)
+
+    monkeypatch.setattr(WienerStage, "restore", restore)
+    with pytest.raises(IntegrityError, match="disagree"):
+        session.restore(str(source), tmp_path / "out.jpg")
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda p: p[:64], "size"),
+        (lambda p: np.clip(p.astype(int) + 40, 0, 255), "block means"),
+        (lambda p: waved(p, 2.0), "plane wave"),
+    ],
+)
+def test_what_the_comparison_doubts(tmp_path: Path, damage: Any, words: str) -> None:
+    capture = tmp_path / "capture.jpg"
+    capture.write_bytes(capture_bytes(9, 128, 160))
+    pixels = _core.JpegReader(str(capture)).read_rows(128)
+    output = tmp_path / "output.jpg"
+
+    def write(changed: Any) -> None:
+        image = np.ascontiguousarray(changed, dtype=np.uint8)
+        output.write_bytes(_core.encode_jpeg(image, quality=98))
+
+    write(pixels)
+    assert verify.doubt(str(capture), str(output)) is None
+    write(damage(pixels))
+    assert words in (verify.doubt(str(capture), str(output)) or "nothing")
+
+
+def test_a_block_that_came_out_busy_is_doubted(tmp_path: Path) -> None:
+    capture, output = tmp_path / "capture.jpg", tmp_path / "output.jpg"
+    calm = _core.JpegReader(capture_bytes(9, 128, 160)).read_rows(128) // 8 + np.uint8(110)
+    busy = calm.copy()
+    busy[32:64, 32:64:2] += np.uint8(60)
+    busy[32:64, 33:64:2] -= np.uint8(60)
+    for path, pixels in ((capture, calm), (output, busy)):
+        path.write_bytes(_core.encode_jpeg(pixels, quality=98))
+    assert "busier" in (verify.doubt(str(capture), str(output)) or "nothing")
+
+
+def waved(pixels: Any, amplitude: float) -> Any:
+    rows, columns = pixels.shape[:2]
+    y, x = np.arange(rows)[:, None], np.arange(columns)
+    wave = amplitude * np.cos(2 * np.pi * (0.31 * y + 0.22 * x))
+    return np.clip(np.rint(pixels + wave[..., None]), 0, 255)
+
+
+def test_the_comparison_reads_a_truncated_output_as_damage(tmp_path: Path) -> None:
+    capture, output = tmp_path / "capture.jpg", tmp_path / "output.jpg"
+    data = capture_bytes(9)
+    capture.write_bytes(data)
+    output.write_bytes(data[: len(data) // 2])
+    assert "read back" in (verify.doubt(str(capture), str(output)) or "")
+    with pytest.raises(ValueError, match=r"output\.jpg"):
+        verify.doubt(str(output), str(capture))
+
+
+@pytest.mark.parametrize("on_failure", ["passthrough", "quarantine"])
+def test_a_service_without_a_trusted_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_failure: str
+) -> None:
+    station = Station(tmp_path)
+    path = station.put("a.jpg")
+
+    def start(self: GuardedSession) -> None:
+        raise IntegrityError("damaged")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GuardedSession, "start", start)
+        code = station.run(on_failure=on_failure)
+    if on_failure == "passthrough":
+        assert code == 0
+        assert (station.outbox / "a.jpg").read_bytes() == path.read_bytes()
+        assert station.report("a.jpg")["outcome"] == "passed-through"
+    else:
+        assert code == 4
+        assert station.outputs() == []
+        assert station.run() == 0  # nothing was lost: the next service restores it
+        assert station.report("a.jpg")["outcome"] == "done"
+
+
+def test_the_report_says_what_was_mended(tmp_path: Path, record: Path) -> None:
+    station = Station(tmp_path)
+    station.put("a.jpg")
+    service = station.service(
+        Options(psf=str(record), model="wiener", threads=1, nsr=0.02, tile=160)
+    )
+    real = Session.process
+
+    def process(self: Session, *arguments: Any, **more: Any) -> Any:
+        report = real(self, *arguments, **more)
+        if record.exists():
+            record.unlink()
+        return report
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Session, "process", process)
+        assert service.run() == 0
+    report = json.loads((station.outbox / "a.jpg.json").read_bytes())
+    assert report["outcome"] == "done"
+    assert report["integrity"]["psf_disk"] == 1
