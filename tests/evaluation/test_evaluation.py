@@ -46,6 +46,7 @@ def test_rows_are_those_of_the_protocols(rows):
         "input",
         "oracle Wiener",
         "Richardson-Lucy",
+        "best radial filter",
         "wiener, true PSF",
         "wiener, blind",
     ]
@@ -94,7 +95,7 @@ def test_the_command_prints_each_format(scenes, capsys, kind):
     elif kind == "csv":
         found = [row["method"] for row in csv.DictReader(io.StringIO(out))]
     else:
-        found = [line.split("|")[2].strip() for line in out.splitlines()[2:4]]
+        found = [line.split("|")[3].strip() for line in out.splitlines()[2:4]]
     assert found == ["input", "identity, blind"]
 
 
@@ -104,7 +105,21 @@ def test_an_unknown_protocol_is_refused(scenes):
 
 
 def test_rows_can_be_left_out(scenes):
-    found = evaluation.evaluate(
-        "defocus", scenes, models=["wiener"], limit=1, skip=("Richardson-Lucy", "oracle Wiener")
-    )
+    skip = ("Richardson-Lucy", "oracle Wiener", "best radial filter")
+    found = evaluation.evaluate("defocus", scenes, models=["wiener"], limit=1, skip=skip)
     assert [row.method for row in found] == ["input", "wiener, true PSF", "wiener, blind"]
+
+
+def test_sets_of_scenes_have_their_own_rows(scenes, tmp_path):
+    for name in ("aerial", "iss"):
+        (tmp_path / name).symlink_to(scenes / "aerial")
+    skip = ("Richardson-Lucy", "oracle Wiener")
+    found = evaluation.evaluate("camera", tmp_path, models=["identity"], limit=1, skip=skip)
+    names = ["input", "best radial filter", "identity, true PSF", "identity, effective PSF",
+             "identity, blind"]  # fmt: skip
+    assert [row.method for row in found] == 2 * names
+    assert [row.scenes for row in found] == 5 * ["aerial"] + 5 * ["iss"]
+    assert found[1].gain > 0.1
+    (only,) = {row.scenes for row in evaluation.evaluate(
+        "camera", tmp_path, models=[], limit=1, skip=skip, scene_sets=["iss"])}  # fmt: skip
+    assert only == "iss"

@@ -23,7 +23,7 @@ from imagine_deblur.evaluation.protocols import (
 
 NAMES = [
     "gauss", "gauss+", "defocus", "defocus+", "defocus75",
-    "imagine", "imagine90", "motion", "shake", "spin",
+    "imagine", "imagine90", "motion", "shake", "spin", "camera", "camera-low",
 ]  # fmt: skip
 SCENE = synthetic.natural(72, 80, seed=4)
 
@@ -56,6 +56,9 @@ def test_cases_are_seeded_by_their_index(name: str) -> None:
         ("motion", "length_px", 3.0, 15.0),
         ("motion", "angle_deg", 0.0, 180.0),
         ("spin", "spin_deg", 0.2, 1.0),
+        ("camera", "radius_px", 2.0, 7.0),
+        ("camera-low", "contrast", 0.15, 0.5),
+        ("camera-low", "jpeg_quality", 75, 95),
     ],
 )
 def test_parameters_fill_their_range(name: str, key: str, low: float, high: float) -> None:
@@ -126,3 +129,33 @@ def test_scenes_are_sorted_aerial_first(tmp_path: Path) -> None:
     np.testing.assert_array_equal(quantise(scene), quantise(SCENE))
     with pytest.raises(FileNotFoundError):
         PROTOCOLS["gauss"].images(tmp_path / "none")
+
+
+def test_space_station_scenes_come_last_and_move_no_seed(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for name in ("satellite/b.png", "aerial/a.png", "iss/c.png", "iss/d.png"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(quantise(SCENE)).save(path)
+    found = [(s.scene_set, s.index, s.path.name) for s in PROTOCOLS["gauss"].scenes(tmp_path)]
+    assert found == [
+        ("aerial", 0, "a.png"),
+        ("satellite", 1, "b.png"),
+        ("iss", 2, "c.png"),
+        ("iss", 3, "d.png"),
+    ]
+    of_imagine = [(s.scene_set, s.index) for s in PROTOCOLS["imagine"].scenes(tmp_path)]
+    assert of_imagine == [("satellite", 0), ("iss", 1), ("iss", 2)]
+    alone = PROTOCOLS["gauss"].scenes(tmp_path / "iss")
+    assert [(s.scene_set, s.index) for s in alone] == [("all", 0), ("all", 1)]
+
+
+def test_a_camera_blurs_light_and_its_truth_has_its_tone() -> None:
+    case = PROTOCOLS["camera"].make(SCENE, 5)
+    assert case.psf is not None
+    delivered = case.degraded.astype(np.float32) / 255
+    tone = abs(delivered.mean() - case.sharp.mean())
+    assert tone < 0.02 < abs(SCENE.mean() - case.sharp.mean())
+    low = PROTOCOLS["camera-low"].make(SCENE, 5)
+    assert low.sharp.std() < 0.55 * case.sharp.std()

@@ -37,7 +37,13 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--precision", choices=PRECISIONS, default="f32")
     parser.add_argument("--cores", type=int, dest="threads")
-    parser.add_argument("--limit", type=int, help="about this many scenes, evenly spaced")
+    parser.add_argument("--limit", type=int, help="of each set, about this many scenes")
+    parser.add_argument(
+        "--scenes",
+        action="append",
+        choices=("aerial", "satellite", "iss"),
+        help="the sets to use; may be given several times; default: all, each in its own rows",
+    )
     parser.add_argument(
         "--skip", action="append", default=[], metavar="ROW", help="leave out a row, by its name"
     )
@@ -73,6 +79,7 @@ def run(parsed: argparse.Namespace) -> int:
             skip=parsed.skip,
             sheet=parsed.sheet,
             progress=progress,
+            scene_sets=parsed.scenes,
         )
         if sys.stderr.isatty():
             print(file=sys.stderr)

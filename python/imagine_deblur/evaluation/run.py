@@ -1,9 +1,11 @@
 """Measure restorations by protocol, against the truth and against linear methods.
 
 Rows: the input; the oracle Wiener filter (true PSF, the ratio of `restoration.wiener` that
-maximises PSNR on each image); Richardson-Lucy with the true PSF (scikit-image, 30 iterations); each
-model with the true PSF and blind. Figures are means over images with the 5th percentile beside
-them, and the 5th percentile of the gain over the input: below 0, some image was made worse.
+maximises PSNR on each image); Richardson-Lucy with the true PSF (scikit-image, 30 iterations); the
+best radial linear filter, which only the truth tells; each model with the true PSF and blind, and
+through a camera also with the effective PSF, since the true one leaves out what the camera does.
+Figures are means over the images of one set of scenes with the 5th percentile beside them, and the
+5th percentile and the least of the gain over the input: below 0, some image was made worse.
 """
 
 from __future__ import annotations
@@ -19,10 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagine_deblur.errors import EngineError
+from imagine_deblur.evaluation.bounds import best_radial, effective_psf
 from imagine_deblur.evaluation.metrics.fidelity import psnr, rmse, ssim
 from imagine_deblur.evaluation.metrics.ringing import ringing
 from imagine_deblur.evaluation.protocols import Case, Protocol, load_scene, protocol
 from imagine_deblur.options import Options
+from imagine_deblur.psf.models import PSF
 from imagine_deblur.restoration.wiener import wiener
 from imagine_deblur.session import Session
 
@@ -40,15 +44,16 @@ class Row:
 
     Attributes
     ----------
-    protocol, method : str
+    protocol, scenes, method : str
+        Scenes is the set: aerial, satellite, iss, or all of a folder without these.
     images : int
     psnr, psnr_p5 : float
         Mean and 5th percentile, dB.
     ssim, ssim_p5 : float
     rmse : float
         Mean, range 1.
-    gain, gain_p5 : float
-        PSNR over the input's, mean and 5th percentile, dB.
+    gain, gain_p5, gain_worst : float
+        PSNR over the input's, mean, 5th percentile and least, dB.
     ringing : float
         Mean overshoot beyond the truth's local range (`metrics.ringing`), full scale 1.
     seconds : float
@@ -56,6 +61,7 @@ class Row:
     """
 
     protocol: str
+    scenes: str
     method: str
     images: int
     psnr: float
@@ -65,6 +71,7 @@ class Row:
     rmse: float
     gain: float
     gain_p5: float
+    gain_worst: float
     ringing: float
     seconds: float
 
@@ -132,24 +139,28 @@ class ModelMethod:
     ----------
     model : str
         As `Options.model`.
-    blind : bool
-        Estimate the PSF; otherwise the case's own is given.
+    known : callable or None
+        Gives a case's PSF; None estimates it.
     options : Options
     """
 
-    def __init__(self, model: str, *, blind: bool, options: Options) -> None:
+    def __init__(
+        self, model: str, *, known: Callable[[Case], PSF | None] | None, options: Options
+    ) -> None:
         self._session = Session(options, model=model)
-        self._blind = blind
+        self._known = known
 
     def __call__(self, case: Case) -> FloatImage:
         """Restore one case as 8-bit samples, as a user gets them."""
         restored, _ = self._session.restore_with_report(
-            case.degraded, psf=None if self._blind else case.psf
+            case.degraded, psf=None if self._known is None else self._known(case)
         )
         return as_float(np.asarray(restored, np.uint8))
 
 
-def methods(models: Sequence[str], options: Options, *, known_psf: bool) -> dict[str, Restore]:
+def methods(
+    models: Sequence[str], options: Options, *, known_psf: bool, camera: bool = False
+) -> dict[str, Restore]:
     """Return the methods to compare by the name of their row.
 
     Parameters
@@ -159,24 +170,62 @@ def methods(models: Sequence[str], options: Options, *, known_psf: bool) -> dict
     options : Options
     known_psf : bool
         False leaves out every method that needs the true PSF.
+    camera : bool
+        Add the rows with the effective PSF.
     """
     rows: dict[str, Restore] = {"input": lambda case: as_float(case.degraded)}
     if known_psf:
         rows["oracle Wiener"] = oracle_wiener
         rows["Richardson-Lucy"] = richardson_lucy
+        rows["best radial filter"] = best_radial_filter
     for model in models:
         if known_psf:
-            rows[f"{model}, true PSF"] = ModelMethod(model, blind=False, options=options)
-        rows[f"{model}, blind"] = ModelMethod(model, blind=True, options=options)
+            rows[f"{model}, true PSF"] = ModelMethod(model, known=_true_psf, options=options)
+        if camera:
+            rows[f"{model}, effective PSF"] = ModelMethod(model, known=_effective, options=options)
+        rows[f"{model}, blind"] = ModelMethod(model, known=None, options=options)
     return rows
 
 
-def cases(chosen: Protocol, data_dir: str | Path, limit: int | None = None) -> Iterator[Case]:
-    """Yield the cases of a protocol over a split's folder, evenly thinned to `limit`."""
-    paths = chosen.images(data_dir)
-    step = 1 if limit is None else max(1, -(-len(paths) // limit))
-    for index in range(0, len(paths), step):
-        yield chosen.make(load_scene(paths[index]), index)
+def best_radial_filter(case: Case) -> FloatImage:
+    """Restore with the best real gain a ring of frequency and band, see `bounds.best_radial`."""
+    return best_radial(case.sharp, as_float(case.degraded))
+
+
+def _true_psf(case: Case) -> PSF | None:
+    return case.psf
+
+
+def _effective(case: Case) -> PSF:
+    return effective_psf(case.sharp, as_float(case.degraded))
+
+
+def cases(
+    chosen: Protocol,
+    data_dir: str | Path,
+    limit: int | None = None,
+    *,
+    scene_set: str | None = None,
+) -> Iterator[Case]:
+    """Yield the cases of a protocol over a split's folder.
+
+    Parameters
+    ----------
+    chosen : Protocol
+    data_dir : path
+    limit : int, optional
+        Of each set, about this many scenes, evenly spaced; their seeds stay.
+    scene_set : str, optional
+        One of `protocols.SCENE_SETS`; all sets, one behind the other, if None.
+    """
+    scenes = chosen.scenes(data_dir)
+    for name in dict.fromkeys(scene.scene_set for scene in scenes):
+        if scene_set not in (None, name):
+            continue
+        listed = [scene for scene in scenes if scene.scene_set == name]
+        step = 1 if limit is None else max(1, -(-len(listed) // limit))
+        for scene in listed[::step]:
+            yield chosen.make(load_scene(scene.path), scene.index)
 
 
 def evaluate(
@@ -189,6 +238,7 @@ def evaluate(
     skip: Sequence[str] = (),
     sheet: str | Path | None = None,
     progress: Callable[[int], object] | None = None,
+    scene_sets: Sequence[str] | None = None,
 ) -> list[Row]:
     """Measure every method under one protocol.
 
@@ -209,43 +259,67 @@ def evaluate(
         Write a JPEG with central crops of a few scenes, one column a method, the truth last.
     progress : callable, optional
         Called with the number of images done.
+    scene_sets : sequence of str, optional
+        Of `protocols.SCENE_SETS`; every one the folder has, if None.
 
     Returns
     -------
     list of Row
+        Set by set.
     """
     chosen = protocol(name)
     options = options or Options(max_ram="4GB")
-    rows = methods(models, options, known_psf=name != "spin")
+    rows = methods(models, options, known_psf=name != "spin", camera=chosen.camera)
     rows = {key: method for key, method in rows.items() if key not in skip or key == "input"}
-    figures: dict[str, list[tuple[float, ...]]] = {key: [] for key in rows}
+    found = dict.fromkeys(scene.scene_set for scene in chosen.scenes(data_dir))
     crops: list[list[FloatImage]] = []
-    for done, case in enumerate(cases(chosen, data_dir, limit), start=1):
-        pictures = []
-        for key, method in rows.items():
-            started = time.perf_counter()
-            restored = method(case)
-            seconds = time.perf_counter() - started
-            figures[key].append(
-                (psnr(restored, case.sharp), ssim(restored, case.sharp),
-                 rmse(restored, case.sharp), ringing(restored, case.sharp), seconds)
-            )  # fmt: skip
-            pictures.append(restored)
-        if sheet is not None and len(crops) < 6:
-            crops.append([_crop(picture) for picture in [*pictures, case.sharp]])
-        if progress is not None:
-            progress(done)
+    results: list[Row] = []
+    done = 0
+    for scene_set in found:
+        if scene_sets is not None and scene_set not in scene_sets:
+            continue
+        figures: dict[str, list[tuple[float, ...]]] = {key: [] for key in rows}
+        for case in cases(chosen, data_dir, limit, scene_set=scene_set):
+            pictures = []
+            for key, method in rows.items():
+                started = time.perf_counter()
+                restored = method(case)
+                seconds = time.perf_counter() - started
+                figures[key].append((*_fidelity(restored, case.sharp), seconds))
+                pictures.append(restored)
+            if sheet is not None and len(crops) < 6:
+                crops.append([_crop(picture) for picture in [*pictures, case.sharp]])
+            done += 1
+            if progress is not None:
+                progress(done)
+        base = np.array([f[0] for f in figures["input"]])
+        results += [
+            _row((name, scene_set, key), np.array(values), base)
+            for key, values in figures.items()
+            if values
+        ]
     if sheet is not None:
         _write_sheet(Path(sheet), crops)
-    base = np.array([f[0] for f in figures["input"]])
-    return [_row(name, key, np.array(values), base) for key, values in figures.items()]
+    return results
 
 
-def _row(name: str, method: str, values: NDArray[np.float64], base: NDArray[np.float64]) -> Row:
+def _fidelity(restored: FloatImage, sharp: FloatImage) -> tuple[float, float, float, float]:
+    return (
+        psnr(restored, sharp),
+        ssim(restored, sharp),
+        rmse(restored, sharp),
+        ringing(restored, sharp),
+    )
+
+
+def _row(
+    names: tuple[str, str, str], values: NDArray[np.float64], base: NDArray[np.float64]
+) -> Row:
     gains = values[:, 0] - base
     return Row(
-        protocol=name,
-        method=method,
+        protocol=names[0],
+        scenes=names[1],
+        method=names[2],
         images=len(values),
         psnr=float(values[:, 0].mean()),
         psnr_p5=float(np.percentile(values[:, 0], 5)),
@@ -254,6 +328,7 @@ def _row(name: str, method: str, values: NDArray[np.float64], base: NDArray[np.f
         rmse=float(values[:, 2].mean()),
         gain=float(gains.mean()),
         gain_p5=float(np.percentile(gains, 5)),
+        gain_worst=float(gains.min()),
         ringing=float(values[:, 3].mean()),
         seconds=float(np.median(values[:, 4])),
     )
@@ -285,12 +360,13 @@ def data_checksum(data_dir: str | Path) -> str:
 def markdown(rows: Sequence[Row]) -> str:
     """Return rows as a Markdown table."""
     lines = [
-        "| protocol | method | n | PSNR dB | p5 | SSIM | p5 | gain dB | gain p5 |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| protocol | scenes | method | n | PSNR dB | p5 | SSIM | p5 | gain dB | p5 | worst |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {r.protocol} | {r.method} | {r.images} | {r.psnr:.2f} | {r.psnr_p5:.2f} | {r.ssim:.4f} "
-        f"| {r.ssim_p5:.4f} | {r.gain:+.2f} | {r.gain_p5:+.2f} |"
+        f"| {r.protocol} | {r.scenes} | {r.method} | {r.images} | {r.psnr:.2f} | {r.psnr_p5:.2f} "
+        f"| {r.ssim:.4f} | {r.ssim_p5:.4f} "
+        f"| {r.gain:+.2f} | {r.gain_p5:+.2f} | {r.gain_worst:+.2f} |"
         for r in rows
     ]
     return "\n".join(lines)
