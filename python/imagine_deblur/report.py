@@ -47,8 +47,8 @@ class Report:
         Blocks the guard replaced.
     guard_mask : (n, m) uint8 ndarray or None
         What became of each block of 32 x 32 px: 0 the network's restoration was kept, 1 the base
-        Wiener restoration took its place, 2 the capture did. None where nothing was reviewed. Not
-        part of `as_dict`.
+        Wiener restoration took its place, 2 the capture did. None where nothing was reviewed. In
+        `as_dict` it is ``blocks``, see `run_lengths`.
     threads : int
     warnings : tuple of str
     version : str
@@ -86,12 +86,36 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, ready for `json.dumps`."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "guard_mask"}
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "guard_mask"}
+        return plain | {"blocks": run_lengths(self.guard_mask)}
 
     @property
     def megapixels_per_second(self) -> float:
         """Frame area over total time, MP/s."""
         return self.rows * self.columns / 1e6 / self.seconds["total"]
+
+
+def run_lengths(mask: NDArray[np.uint8] | None) -> dict[str, Any] | None:
+    """Return a map of blocks as plain JSON values, row by row; None for None.
+
+    Parameters
+    ----------
+    mask : (n, m) uint8 ndarray or None
+        See `Report.guard_mask`.
+
+    Returns
+    -------
+    dict or None
+        ``side``, px; ``rows`` and ``columns``, blocks; ``runs``, pairs of a value and how many
+        blocks in a row have it. A frame that was kept whole is one pair.
+    """
+    if mask is None:
+        return None
+    flat = mask.ravel()
+    starts = np.flatnonzero(np.diff(flat, prepend=flat[:1] + 1))
+    counts = np.diff(starts, append=flat.size)
+    runs = [[int(flat[s]), int(n)] for s, n in zip(starts, counts, strict=True)]
+    return {"side": 32, "rows": mask.shape[0], "columns": mask.shape[1], "runs": runs}
 
 
 def peak_resident_bytes() -> int:

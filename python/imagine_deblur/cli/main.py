@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from imagine_deblur._version import VERSION
-from imagine_deblur.cli import demo, evaluate, info, process, psf, train, watch
+from imagine_deblur.cli import demo, evaluate, info, process, psf, report, train, watch
 from imagine_deblur.errors import (
     CalibrationError,
     EngineError,
@@ -53,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"imagine-deblur {VERSION}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (process, psf, demo, info, evaluate, train, watch):
+    for command in (process, report, psf, demo, info, evaluate, train, watch):
         command.add_parser(commands)
     return parser
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,75 +16,15 @@ from imagine_deblur.errors import PsfError
 from imagine_deblur.psf.field import PsfField
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.psf.record import Record, load_record
+from imagine_deblur.psf.uncertainty import mtf_band
 
 FloatArray = npt.NDArray[np.float64]
 PathLike = str | os.PathLike[str]
 
 _LUMA = np.array([0.299, 0.587, 0.114])
-_DRAWS = 300
 _MAX_SIDE = 1024
 _LOW = (0.01, 0.04)  # cycles/px: blur takes little there
 _CAPTURE_GSD_M = 39.0
-
-
-@dataclass(frozen=True, eq=False)
-class Band:
-    """The MTF and its central 90 % interval over frequency.
-
-    Attributes
-    ----------
-    frequency : (n,) float64 ndarray
-        Cycles/px.
-    value, low, high : (n,) float64 ndarray
-        `low` and `high` equal `value` where the record holds no covariance.
-    """
-
-    frequency: FloatArray
-    value: FloatArray
-    low: FloatArray
-    high: FloatArray
-
-
-def mtf_band(record: Record, count: int = 251, seed: int = 0) -> Band:
-    """MTF of a record averaged over directions, and how far its covariance lets it move.
-
-    Parameters are drawn from the normal distribution of the record's covariance, clipped where a
-    component would refuse them; the interval is the 5th to 95th percentile of their MTFs.
-    """
-    frequency = np.linspace(0.0, 0.5, count)
-    value = record.psf.mtf(frequency)
-    if record.covariance is None or not record.parameters:
-        return Band(frequency, value, value, value)
-    rng = np.random.default_rng(seed)
-    centre = np.array([_parameter(record.psf, name) for name in record.parameters])
-    drawn = rng.multivariate_normal(centre, record.covariance, size=_DRAWS, method="svd")
-    curves = np.array([_moved(record.psf, record.parameters, row).mtf(frequency) for row in drawn])
-    low, high = np.percentile(curves, (5.0, 95.0), axis=0)
-    return Band(frequency, value, np.asarray(low), np.asarray(high))
-
-
-def _split(name: str) -> tuple[int, str]:
-    """Component and field of a parameter's name such as ``components[0].radius_px``."""
-    index, _, field = name.removeprefix("components[").partition("].")
-    return int(index), field
-
-
-def _parameter(psf: PSF, name: str) -> float:
-    index, field = _split(name)
-    return float(getattr(psf.components[index], field))
-
-
-def _moved(psf: PSF, names: tuple[str, ...], values: FloatArray) -> PSF:
-    components = list(psf.components)
-    for name, value in zip(names, values, strict=True):
-        index, field = _split(name)
-        one: Any = components[index]
-        try:
-            components[index] = replace(one, **{field: float(value)})
-        except PsfError:  # out of its range: lengths below 0, ratios above 1
-            limited = max(0.0, min(1.0, float(value))) if field == "axis_ratio" else 0.0
-            components[index] = replace(one, **{field: limited})
-    return PSF(tuple(components))
 
 
 @dataclass(frozen=True, eq=False)
