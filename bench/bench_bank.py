@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from environment import print_environment
-from imagine_deblur.capture.noise import mean_power
-from imagine_deblur.capture.nsr import choose_level
+from imagine_deblur.capture.nsr import filter_nsr
+from imagine_deblur.capture.spectrum import mean_power
 from imagine_deblur.engines.model import DEFAULT_NSR
 from imagine_deblur.evaluation.metrics.fidelity import psnr
 from imagine_deblur.evaluation.protocols import PROTOCOLS, Case, central_crop, load_scene
@@ -52,7 +52,7 @@ def measure(case: Case) -> list[float]:
 
     best = min(GRID, key=lambda e: error(lumas, e, truth))
     best_colour = min(GRID, key=lambda e: error(colours, e, colour_truth))
-    nsr = choose_level(mean_power([case.degraded]), case.psf) or DEFAULT_NSR
+    nsr = filter_nsr(mean_power([case.degraded]), case.psf) or DEFAULT_NSR
     rule = np.moveaxis(wiener_planes(capture, case.psf, WienerSpec((nsr,), 0)), 0, -1)
     return [
         psnr(capture, case.sharp),

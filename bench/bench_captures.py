@@ -59,7 +59,7 @@ def main() -> None:
             base = report.nsr[len(report.nsr) // 2] if report.nsr else float("nan")
             print(
                 f"| {path.name} | {blur or 'sampled or none'} | {base:.3f} "
-                f"| {report.guard_replaced} | {row[0]:.1f} | {row[1]:.1f} | {row[2]:.1f} "
+                f"| {report.replaced_blocks} | {row[0]:.1f} | {row[1]:.1f} | {row[2]:.1f} "
                 f"| {row[3]:.1f} |",
                 flush=True,
             )

@@ -40,7 +40,7 @@ def measure(
     output = folder / "out.jpg"
     command = [sys.executable, "-c", _MAIN, "process", str(capture), "-o", str(output), "--json",
                "--overwrite", "--model", str(model), "--engine", engine,
-               "--cores", str(arguments.threads), "--max-ram", arguments.max_ram,
+               "--threads", str(arguments.threads), "--max-ram", arguments.max_ram,
                "--tile", str(arguments.tile)]  # fmt: skip
     if arguments.psf != "blind":
         command += ["--psf", arguments.psf]

@@ -35,11 +35,11 @@ import scenes
 import served_networks
 from environment import print_environment
 from imagine_deblur import Session, _core
-from imagine_deblur.capture.blur import given_blur
 from imagine_deblur.engines import EngineSettings, describe, open_engine
 from imagine_deblur.engines.model import resolve_model
-from imagine_deblur.report import peak_resident_bytes
+from imagine_deblur.psf.presets import named_psf
 from imagine_deblur.restoration.stage import WienerStage
+from imagine_deblur.support.process_memory import status_bytes
 
 PSF = "disk:4"
 TILE = 512
@@ -77,9 +77,9 @@ class Parts:
         self.frame = self.decode()
         rows, columns, bands = self.frame.shape
         self._executor = ThreadPoolExecutor(threads) if threads > 1 else None
-        psf = given_blur(PSF).psf
+        psf = named_psf(PSF).psf
         assert psf is not None
-        spec = resolve_model(model).wiener_spec(None, guarded=False)
+        spec = resolve_model(model).wiener_spec(None, checked=False)
         assert spec is not None
         self._stage = WienerStage(psf, spec, executor=self._executor)
         everything = (0, rows)
@@ -166,7 +166,7 @@ def bench_parts(folder: Path, arguments: argparse.Namespace, engine: str, thread
         "tiling_over_network": round((phases["gather"] + phases["store"]) / phases["engine"], 4),
         "mp_per_s": round(megapixels / wall["whole"], 3),
         "gmac_per_s": round(megapixels * macs / 1e3 / wall["network"], 2),
-        "peak_mib": round(peak_resident_bytes() / 2**20, 1),
+        "peak_mib": round(status_bytes("VmHWM") / 2**20, 1),
         "other_tiles_largest_difference": _largest_difference(first, output.read_bytes()),
     }  # fmt: skip
     print(json.dumps(line), flush=True)
@@ -189,7 +189,7 @@ def bench_peer(folder: Path, arguments: argparse.Namespace, engine: str, threads
     scenes.write_capture(full, rows, columns)
     scenes.write_capture(crop, arguments.peer_rows, arguments.peer_columns)
     clock = Clock()
-    peer = {"tile": 256, "overlap": 32, "guard": False, "psf": None}
+    peer = {"tile": 256, "overlap": 32, "reblur_check": False, "psf": None}
     with (
         session_of(fast, engine, threads) as ours,
         session_of(plus, engine, threads, **peer) as theirs,
@@ -240,7 +240,7 @@ def bench_axis(
             "cpu_s_per_mp": round(cpu / (rows * columns / 1e6), 3),
             "mp_per_s": round(rows * columns / 1e6 / wall, 3),
             "phases_s": {name: round(value, 3) for name, value in report.seconds.items()},
-            "peak_mib": round(peak_resident_bytes() / 2**20, 1),
+            "peak_mib": round(status_bytes("VmHWM") / 2**20, 1),
         }  # fmt: skip
         print(json.dumps(line), flush=True)
 

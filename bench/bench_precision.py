@@ -32,7 +32,7 @@ from imagine_deblur.errors import ImagineDeblurError
 
 CASES = (
     ("openvino", "f32"),
-    ("builtin", "f32"),
+    ("winograd", "f32"),
     ("openvino", "bf16"),
     ("openvino", "int8"),
     ("onnxruntime", "f32"),

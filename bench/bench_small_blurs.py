@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from environment import print_environment
-from imagine_deblur.capture.blur import SURE
+from imagine_deblur.capture.policy import SURE
 from imagine_deblur.degradation.forward import degrade
 from imagine_deblur.errors import EstimationError
 from imagine_deblur.evaluation.metrics.fidelity import psnr

@@ -24,7 +24,7 @@ import numpy as np
 import scenes
 from environment import print_environment
 from imagine_deblur import _core
-from imagine_deblur.report import peak_resident_bytes
+from imagine_deblur.support.process_memory import status_bytes
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def measure(frame: np.ndarray, case: Case, threads: int, repeats: int) -> dict[s
         "computed_over_frame": round(computed / (rows * columns), 4),
         "gather_and_store_s": round(statistics.median(work), 4), "whole_s": round(wall, 4),
         "mp_per_s": round(rows * columns / 1e6 / wall, 1),
-        "peak_mib": round(peak_resident_bytes() / 2**20, 1), "largest_difference": difference,
+        "peak_mib": round(status_bytes("VmHWM") / 2**20, 1), "largest_difference": difference,
     }  # fmt: skip
 
 

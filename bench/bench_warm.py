@@ -4,7 +4,7 @@ The settings take turns, frame by frame, so that what else the machine does stri
 alike; medians over the rounds. The PSF is given. Every setting's picture is compared with the
 first one's.
 
-    python bench/bench_warm.py CAPTURE.jpg --settings builtin:f32:2 openvino:bf16:2
+    python bench/bench_warm.py CAPTURE.jpg --settings winograd:f32:2 openvino:bf16:2
 
 ``--peer NETWORK.onnx`` then runs another network once on the whole frame, in tiles of 256, between
 frames of each setting, and prints how many times faster these are.
@@ -26,11 +26,11 @@ from imagine_deblur import Session, _core
 from imagine_deblur.report import Report
 
 SETTINGS = [
-    "builtin:f32:2",
+    "winograd:f32:2",
     "openvino:f32:2",
     "openvino:bf16:2",
     "openvino:int8:2",
-    "builtin:f32:1",
+    "winograd:f32:1",
 ]
 PHASES = ("engine", "linear", "review")
 
@@ -46,7 +46,7 @@ def against_peer(parsed: argparse.Namespace, sessions: dict[str, Session]) -> No
     engine, precision, threads = parsed.peer_setting.split(":")
     peer = Session(
         model=parsed.peer, engine=engine, precision=precision, threads=int(threads),
-        tile=256, guard=False, max_ram="4GB", overwrite=True,
+        tile=256, reblur_check=False, max_ram="4GB", overwrite=True,
     )  # fmt: skip
     ours: dict[str, list[float]] = {name: [] for name in sessions}
     with tempfile.TemporaryDirectory() as folder, peer:

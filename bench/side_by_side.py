@@ -163,7 +163,7 @@ def speed(parsed: argparse.Namespace) -> None:
             resolved = resolve_model(model)
             tile = [] if resolved.local else ["--tile", str(parsed.tile * resolved.scale)]
             command = [sys.executable, "-m", "imagine_deblur", "process", str(capture)]
-            command += ["-o", str(target), "--overwrite", "--model", model, "--cores", "1"]
+            command += ["-o", str(target), "--overwrite", "--model", model, "--threads", "1"]
             command += ["--engine", parsed.engine, "--precision", parsed.precision]
             command += ["--max-ram", "8GB", "--overlap", str(parsed.overlap), *tile]
             usage = memory_watch.run(command)

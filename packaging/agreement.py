@@ -53,14 +53,14 @@ def restored() -> dict[str, NDArray[np.uint8]]:
     capture = scene()
     pictures = {"capture": capture}
     pictures["wiener"] = imagine_deblur.restore(capture, psf=PSF, model="wiener", threads=1)
-    for engine in ("builtin", "onnxruntime", "openvino"):
-        if engine != "builtin" and find_spec(engine) is None:
+    for engine in ("winograd", "onnxruntime", "openvino"):
+        if engine != "winograd" and find_spec(engine) is None:
             continue
         pictures[f"fast {engine}"] = imagine_deblur.restore(
-            capture, psf=PSF, model="fast", engine=engine, threads=1, guard=False, tile=128
+            capture, psf=PSF, model="fast", engine=engine, threads=1, reblur_check=False, tile=128
         )
-    pictures["best builtin"] = imagine_deblur.restore(
-        capture, psf=PSF, model="best", engine="builtin", threads=1, guard=False, tile=128
+    pictures["best winograd"] = imagine_deblur.restore(
+        capture, psf=PSF, model="best", engine="winograd", threads=1, reblur_check=False, tile=128
     )
     pictures["fast, as shipped"] = imagine_deblur.restore(capture, psf=PSF, threads=1)
     with tempfile.TemporaryDirectory() as folder:

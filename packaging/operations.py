@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagine_deblur import _core
-from imagine_deblur.capture.blur import given_blur
 from imagine_deblur.engines import describe
+from imagine_deblur.psf.presets import named_psf
 from imagine_deblur.restoration.wiener import SpectrumPlan, WienerSpec, default_gap
 
 
@@ -104,7 +104,7 @@ def linear(rows: int, columns: int, psf_text: str) -> Work:
     (rows, columns), and a gain once, reading and writing 4 N bytes each time.
     """
     spec = WienerSpec()
-    psf = given_blur(psf_text).psf
+    psf = named_psf(psf_text).psf
     if psf is None:
         raise SystemExit(f"{psf_text} is a grid of PSFs: give one PSF")
     plan = SpectrumPlan(rows, columns, default_gap(psf, spec.nsr[spec.base]))

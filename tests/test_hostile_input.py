@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from fuzz.fuzz_python import TARGETS, mutated, seeds
-from imagine_deblur.capture.blur import MAX_COMPONENTS, MAX_EXTENT_PX, given_blur
 from imagine_deblur.errors import OptionsError, PsfError
 from imagine_deblur.options import Options, parse_bytes
 from imagine_deblur.psf import PSF, Disk, Gaussian, Pupil
 from imagine_deblur.psf.field import PsfField, is_field, load_field, save_field
+from imagine_deblur.psf.presets import MAX_COMPONENTS, MAX_EXTENT_PX, named_psf
 from imagine_deblur.psf.record import load_record, save_record
 from imagine_deblur.watch.settings import WatchSettings
 
@@ -84,7 +84,7 @@ def test_what_is_no_document_is_no_field(tmp_path: Path, text: str) -> None:
     path = tmp_path / "field.json"
     path.write_text(text)
     assert not is_field(path)
-    for read in (load_field, load_record, given_blur):
+    for read in (load_field, load_record, named_psf):
         with pytest.raises(PsfError, match=r"field\.json"):
             read(path)
 
@@ -103,7 +103,7 @@ def test_blurs_that_would_take_any_memory_are_refused(tmp_path: Path, psf: PSF) 
     save_field(tmp_path / "field.json", PsfField(((PSF(), psf),)))
     for given in (psf, tmp_path / "field.json"):
         with pytest.raises(PsfError, match=rf"{MAX_EXTENT_PX} px|{MAX_COMPONENTS}"):
-            given_blur(given)
+            named_psf(given)
 
 
 @pytest.mark.parametrize("waves", [(13.0, 0.0), (0.0, -4.0)])
@@ -114,7 +114,7 @@ def test_pupils_that_would_take_minutes_are_refused(waves: tuple[float, float]) 
 
 def test_a_blur_of_another_kind_is_refused() -> None:
     with pytest.raises(PsfError, match="psf=3"):
-        given_blur(3)  # type: ignore[arg-type]
+        named_psf(3)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -131,8 +131,8 @@ def test_a_blur_of_another_kind_is_refused() -> None:
         ("max_ram", 2**63),
         ("max_ram", "9" * 400 + "MB"),
         ("engine", np.array(["auto", "auto"])),
-        ("ensemble", np.ones(2)),
-        ("ensemble", True),
+        ("self_ensemble", np.ones(2)),
+        ("self_ensemble", True),
     ],
 )
 def test_options_of_another_type_are_refused(field: str, value: Any) -> None:

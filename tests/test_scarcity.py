@@ -19,8 +19,9 @@ import oracle
 from imagine_deblur import Session, _core, process, restore
 from imagine_deblur.degradation.forward import degrade
 from imagine_deblur.errors import MemoryBudgetError
+from imagine_deblur.planning import plan_pool
 from imagine_deblur.psf.models import PSF
-from imagine_deblur.support.process_memory import plan_pool, resident_bytes
+from imagine_deblur.support.process_memory import status_bytes
 from jpegkit import counters, jpeg
 from synthetic import natural
 
@@ -72,7 +73,7 @@ def test_the_number_in_the_message_does_too(tall, tmp_path):
     source = tmp_path / "tall.jpg"
     source.write_bytes(jpeg(tall))
     command = [sys.executable, "-m", "imagine_deblur", "process", str(source), "--overwrite"]
-    command += ["--psf", "disk:2", "--model", "wiener", "--tile", "128", "--cores", "1"]
+    command += ["--psf", "disk:2", "--model", "wiener", "--tile", "128", "--threads", "1"]
     refused = subprocess.run(
         [*command, "--max-ram", "5MB"], capture_output=True, text=True, check=False
     )
@@ -114,10 +115,10 @@ def test_memory_and_descriptors_stay_flat_over_many_frames(scene):
             session.process(data, io.BytesIO())
         before = counters()
         for _ in range(3):
-            memory = resident_bytes()
+            memory = status_bytes("VmRSS")
             for _ in range(40):
                 session.process(data, io.BytesIO())
-            growth.append(resident_bytes() - memory)
+            growth.append(status_bytes("VmRSS") - memory)
         assert counters() == before
     assert min(growth) < 1 << 20, growth
 

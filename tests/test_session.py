@@ -94,7 +94,7 @@ def test_callables_work_on_any_size(size):
 def test_grey_frames_go_through_colour_networks(scene, tmp_path):
     net = plain(tmp_path / "net.onnx", 8, 3)
     grey = np.ascontiguousarray(scene[..., 0])
-    found = restore(grey, psf=BLUR, model=net, engine="onnxruntime", guard=False)
+    found = restore(grey, psf=BLUR, model=net, engine="onnxruntime", reblur_check=False)
     from imagine_deblur.engines import describe
 
     expected = oracle.whole_network(grey, describe(net), "onnxruntime", BLUR)
@@ -391,7 +391,7 @@ def test_bundled_networks_restore_and_do_not_depend_on_tiles(name):
     settings = {"psf": BLUR, "model": name, "engine": "onnxruntime"}
     with Session(**settings, tile=512) as session:
         whole, report = session.restore_with_report(image)
-    assert (report.tiles, report.guard_replaced) == (1, 0)
+    assert (report.tiles, report.replaced_blocks) == (1, 0)
     before, after = (psnr(x.astype(np.float32) / 255, sharp) for x in (image, whole))
     assert after > before + 2
     tiled = restore(image, **settings, tile=128)

@@ -9,7 +9,7 @@ namespace imagine_deblur {
 
 // What a caller must know to feed an engine. Tiles are float32 in channel, row, column order.
 struct EngineSpec {
-  std::string name;         // "identity", "builtin", "openvino", "onnxruntime", "callable"
+  std::string name;         // "identity", "winograd", "openvino", "onnxruntime", "callable"
   std::string precision;    // "f32", "bf16", "int8": what the runtime really uses
   int input_planes = 0;     // channels of the input tile
   int output_bands = 0;     // channels of the output tile, same rows and columns as the input

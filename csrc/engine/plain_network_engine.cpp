@@ -11,7 +11,7 @@ using winograd::After;
 using winograd::Cells;
 
 [[noreturn]] void refuse(const std::string& what) {
-  throw Error(ErrorKind::kEngine, "plain network: " + what, {.field = "builtin"});
+  throw Error(ErrorKind::kEngine, "plain network: " + what, {.field = "winograd"});
 }
 
 void check(const PlainNetworkOptions& o) {
@@ -52,7 +52,7 @@ const PlainNetworkOptions& checked(const PlainNetworkOptions& options) {
 }  // namespace
 
 PlainNetworkEngine::PlainNetworkEngine(const PlainNetworkOptions& o)
-    : spec_{.name = "builtin",
+    : spec_{.name = "winograd",
             .precision = "f32",
             .input_planes = checked(o).input_planes,
             .output_bands = o.output_bands,

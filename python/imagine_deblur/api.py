@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
-from imagine_deblur.options import Options
+from imagine_deblur.options import OptionChanges, Options
 from imagine_deblur.report import Report
-from imagine_deblur.session import Frame, Progress, Session, Source, Target
+from imagine_deblur.session import Session
+from imagine_deblur.session_parts import Frame, Progress
+from imagine_deblur.support.files import Source, Target
 
 
 def process(
@@ -15,7 +17,7 @@ def process(
     *,
     options: Options | None = None,
     progress: Progress | None = None,
-    **changes: Any,
+    **changes: Unpack[OptionChanges],
 ) -> Report:
     """Restore one JPEG into another.
 
@@ -54,7 +56,7 @@ def restore(
     out: Frame | None = None,
     options: Options | None = None,
     progress: Progress | None = None,
-    **changes: Any,
+    **changes: Unpack[OptionChanges],
 ) -> Frame:
     """Restore an image in memory.
 

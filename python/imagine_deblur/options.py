@@ -1,4 +1,9 @@
-"""Every option of a restoration, its default and its range, in one place."""
+# ruff: noqa: RUF009 (`_option` is a dataclass field by another name)
+"""Every option once: its default, its range, its help.
+
+The command line (`cli.options`), the keywords of `process`, `restore` and `Session`, and the
+reference in the documentation come from the fields of `Options`.
+"""
 
 from __future__ import annotations
 
@@ -6,31 +11,33 @@ import math
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from numbers import Real
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imagine_deblur.engines.self_ensemble import FOLDS
 from imagine_deblur.errors import OptionsError
 from imagine_deblur.psf.field import PsfField
 from imagine_deblur.psf.models import PSF
 
-ENGINES = ("auto", "builtin", "openvino", "onnxruntime")
+ENGINES = ("auto", "winograd", "openvino", "onnxruntime")
 PRECISIONS = ("f32", "bf16", "int8", "auto")
 SUBSAMPLINGS = ("keep", "4:4:4", "4:2:2", "4:2:0")
 SCHEDULINGS = ("normal", "batch", "idle")
 WITHOUT_INFORMATION = ("passthrough", "error")
+FOLDS = (1, 4, 8)
+"""How many flips and turns a self-ensemble may average."""
 
 ModelArgument = str | os.PathLike[str] | Callable[[NDArray[np.float32]], NDArray[np.float32]]
 PsfArgument = PSF | PsfField | NDArray[Any] | str | os.PathLike[str] | None
+PathArgument = str | os.PathLike[str] | None
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 
-def parse_bytes(field: str, value: int | str) -> int:
+def parse_bytes(name: str, value: int | str) -> int:
     """Return a number of bytes given as a number or as text such as ``"300MB"`` or ``"1.5GiB"``.
 
     Raises
@@ -52,7 +59,7 @@ def parse_bytes(field: str, value: int | str) -> int:
             result = float(match[1]) * _UNITS[match[2] or ""]
     if 1 <= result < 2**63:
         return int(result)
-    raise OptionsError(field, value, "a positive number of bytes such as 300000000 or '300MB'")
+    raise OptionsError(name, value, "a positive number of bytes such as 300000000 or '300MB'")
 
 
 def is_finite(value: object) -> bool:
@@ -65,134 +72,222 @@ def is_finite(value: object) -> bool:
         return False
 
 
+def _option(
+    default: Any,
+    text: str,
+    group: str,
+    *,
+    choices: tuple[Any, ...] | None = None,
+    between: tuple[int, int] | None = None,
+    metavar: str | None = None,
+    kind: Callable[[str], Any] = str,
+) -> Any:
+    """Return a field of `Options`; `kind` reads its value from the command line."""
+    about = {"help": text, "group": group, "choices": choices, "between": between}
+    return field(default=default, metadata={**about, "metavar": metavar, "kind": kind})
+
+
+_BLUR, _OUTPUT, _LIMITS = "blur and model", "output", "limits"
+
+
 @dataclass(frozen=True)
 class Options:
-    """How frames are restored and written.
+    """How frames are restored and written."""
 
-    Attributes
-    ----------
-    psf : PSF, PsfField, (K, K) ndarray, path, preset name or None
-        The blur. An array is a sampled kernel, a path a record (JSON) of a PSF or of a grid of
-        PSFs over the field. A preset is
-        ``"disk:R"`` or ``"disk:R,SIGMA"`` with lengths in px, or ``"gauss:SIGMA"``. None estimates
-        it from the capture itself.
-    model : str, path or callable
-        ``"auto"``: the bundled network, chosen by `deadline`; ``"fast"``, ``"best"``: that one;
-        ``"wiener"``: the linear stage alone; ``"identity"``: nothing, for tests; a path: an ONNX
-        file; a callable: takes and returns float32 tiles of (3, rows, columns) in [0, 1]. Beside a
-        network ``NAME.onnx``, ``NAME.clean.onnx`` restores clean captures (`exposure.is_clean`).
-    engine : {"auto", "builtin", "openvino", "onnxruntime"}
-        Who computes the network; ``"auto"`` takes the core's own engine for the bundled networks in
-        f32, else OpenVINO where it is installed.
-    precision : {"f32", "bf16", "int8", "auto"}
-        Arithmetic of the network; ``"auto"`` is the quickest that changes no picture visibly: f32
-        where the core computes the network itself, else bf16 where the CPU has it. ``"int8"`` takes
-        the network's quantised sibling: bundled, or ``NAME.int8.onnx`` beside ``NAME.onnx``.
-    nsr : float or None
-        Noise-to-signal power ratio at Nyquist; None: as found in the capture.
-    tile : int
-        Longest side of the tiles an engine sees, px, halo included. The default cuts 2048 x 1536
-        into cores of 512 with the bundled networks' halo.
-    overlap : int
-        Blend margin of models that are not local, px.
-    guard : bool
-        Check every block against the capture and replace what it does not support. Needs the
-        blur: networks that take only the capture's planes are checked where `psf` is given.
-    without_information : {"passthrough", "error"}
-        What to do when the blur cannot be estimated: write the capture as it is, with a warning,
-        or raise `EstimationError`.
-    ensemble : {1, 4, 8}
-        Average the network over so many flips and turns of its tiles, at so many times the cost;
-        8 needs square tiles and is 4 where they are not.
-    deadline : float or None
-        Seconds a frame may take; with ``model="auto"`` the best choice of network and ensemble
-        that is expected to meet it.
-    quality : int
-        JPEG quality of the output, 1 to 100.
-    subsampling : {"keep", "4:4:4", "4:2:2", "4:2:0"}
-        Of the output; ``"keep"`` takes the capture's where it is one of these, else 4:2:0.
-    progressive : bool
-        Write a progressive JPEG; needs memory for the whole frame's coefficients.
-    overwrite : bool
-        Replace an existing output.
-    salvage : bool
-        Restore what a damaged JPEG still holds instead of raising.
-    max_ram : int or str
-        Bytes the process may take, interpreter and runtime included; what a larger program
-        around this package held before the session began is not counted.
-    max_pixels : int
-        Largest frame accepted.
-    temp_dir : path or None
-        Folder of the buffer pool's unlinked file; None: TMPDIR, /var/tmp or /tmp.
-    threads : int or None
-        Threads to compute with; None: the cores this process may really use.
-    pin : bool
-        Pin worker threads to cores where permitted.
-    nice : int
-        Niceness added to worker threads, 0 to 19.
-    scheduling : {"normal", "batch", "idle"}
-        Linux scheduling class of worker threads.
-    cache_dir : path or None
-        Where OpenVINO keeps compiled networks.
-    """
-
-    psf: PsfArgument = None
-    model: ModelArgument = "auto"
-    engine: str = "auto"
-    precision: str = "f32"
-    nsr: float | None = None
-    tile: int = 544
-    overlap: int = 32
-    guard: bool = True
-    without_information: str = "passthrough"
-    ensemble: int = 1
-    deadline: float | None = None
-    quality: int = 95
-    subsampling: str = "keep"
-    progressive: bool = False
-    overwrite: bool = False
-    salvage: bool = False
-    max_ram: int | str = "300MB"
-    max_pixels: int = 268_435_456
-    temp_dir: str | os.PathLike[str] | None = None
-    threads: int | None = None
-    pin: bool = False
-    nice: int = 0
-    scheduling: str = "normal"
-    cache_dir: str | os.PathLike[str] | None = None
+    psf: PsfArgument = _option(
+        None,
+        "the blur: a record of a PSF or of a grid of PSFs over the field (JSON), a preset "
+        "'disk:R', 'disk:R,SIGMA' or 'gauss:SIGMA' in px, in Python also a PSF or a sampled "
+        "(K, K) kernel; default: estimated from the capture",
+        _BLUR,
+        metavar="PSF",
+    )
+    model: ModelArgument = _option(
+        "auto",
+        "'auto': the bundled network, chosen by the deadline; 'fast', 'best': that one; 'wiener': "
+        "the linear stage alone; 'identity': nothing, for tests; an ONNX file; in Python also a "
+        "callable that takes and returns float32 tiles of (3, rows, columns) in [0, 1]. Beside a "
+        "network NAME.onnx, NAME.clean.onnx restores captures that never were JPEG",
+        _BLUR,
+        metavar="MODEL",
+    )
+    engine: str = _option(
+        "auto",
+        "who computes the network; 'auto': the core's Winograd engine for the bundled networks in "
+        "f32, else OpenVINO where it is installed, else ONNX Runtime",
+        _BLUR,
+        choices=ENGINES,
+    )
+    precision: str = _option(
+        "f32",
+        "arithmetic of the network; 'auto': the quickest that changes no picture visibly; 'int8': "
+        "the network's quantised sibling NAME.int8.onnx",
+        _BLUR,
+        choices=PRECISIONS,
+    )
+    nsr: float | None = _option(
+        None,
+        "noise-to-signal power ratio at Nyquist's frequency; default: as found in the capture",
+        _BLUR,
+        metavar="RATIO",
+        kind=float,
+    )
+    reblur_check: bool = _option(
+        True,
+        "blur the result again, compare it with the capture block by block, and replace what the "
+        "capture does not support",
+        _BLUR,
+    )
+    without_information: str = _option(
+        "passthrough",
+        "when the blur cannot be estimated: write the capture as it is with a warning, or fail",
+        _BLUR,
+        choices=WITHOUT_INFORMATION,
+    )
+    self_ensemble: int = _option(
+        1,
+        "average the network over so many flips and turns of its tiles, at so many times the "
+        "cost; 8 needs square tiles and is 4 where they are not",
+        _BLUR,
+        choices=FOLDS,
+        kind=int,
+    )
+    deadline: float | None = _option(
+        None,
+        "seconds a frame may take; with the model 'auto' the best network that should meet it",
+        _BLUR,
+        metavar="SECONDS",
+        kind=float,
+    )
+    quality: int = _option(
+        95, "JPEG quality of the output", _OUTPUT, between=(1, 100), metavar="N", kind=int
+    )
+    subsampling: str = _option(
+        "keep",
+        "chroma subsampling of the output; 'keep': the capture's where it is one of these",
+        _OUTPUT,
+        choices=SUBSAMPLINGS,
+    )
+    progressive: bool = _option(
+        False,
+        "write a progressive JPEG; needs memory for the whole frame's coefficients",
+        _OUTPUT,
+    )
+    overwrite: bool = _option(False, "replace an existing output", _OUTPUT)
+    salvage: bool = _option(
+        False, "restore what a damaged JPEG still holds instead of failing", _OUTPUT
+    )
+    max_ram: int | str = _option(
+        "300MB",
+        "bytes the process may take, interpreter and runtime included; what a larger program "
+        "around this package held before is not counted",
+        _LIMITS,
+        metavar="BYTES",
+    )
+    max_pixels: int = _option(
+        268_435_456,
+        "largest frame accepted, px",
+        _LIMITS,
+        between=(1, 2**32),
+        metavar="N",
+        kind=int,
+    )
+    temp_dir: PathArgument = _option(
+        None,
+        "folder of the buffer pool's unlinked file; default: TMPDIR, /var/tmp or /tmp",
+        _LIMITS,
+        metavar="DIR",
+    )
+    cache_dir: PathArgument = _option(
+        None, "where OpenVINO keeps compiled networks; default: nowhere", _LIMITS, metavar="DIR"
+    )
+    threads: int | None = _option(
+        None,
+        "threads to compute with; default: the cores this process may really use",
+        _LIMITS,
+        between=(1, 1024),
+        metavar="N",
+        kind=int,
+    )
+    pin: bool = _option(False, "pin worker threads to cores where permitted", _LIMITS)
+    nice: int = _option(
+        0, "niceness added to worker threads", _LIMITS, between=(0, 19), metavar="N", kind=int
+    )
+    scheduling: str = _option(
+        "normal", "Linux scheduling class of worker threads", _LIMITS, choices=SCHEDULINGS
+    )
+    tile: int = _option(
+        544,
+        "longest side of the tiles an engine sees, px, halo included; the default cuts "
+        "2048 x 1536 into cores of up to 512 px with the bundled networks' halo",
+        _LIMITS,
+        between=(32, 65_500),
+        metavar="PX",
+        kind=int,
+    )
+    overlap: int = _option(
+        32,
+        "blend margin of models that are not local, px",
+        _LIMITS,
+        between=(0, 1024),
+        metavar="PX",
+        kind=int,
+    )
 
     def __post_init__(self) -> None:
-        self._one_of("engine", ENGINES)
-        self._one_of("precision", PRECISIONS)
-        self._one_of("subsampling", SUBSAMPLINGS)
-        self._one_of("scheduling", SCHEDULINGS)
-        self._one_of("without_information", WITHOUT_INFORMATION)
-        if type(self.ensemble) is not int or self.ensemble not in FOLDS:
-            raise OptionsError("ensemble", self.ensemble, "1, 4 or 8")
-        self._between("quality", 1, 100)
-        self._between("tile", 32, 65_500)
-        self._between("overlap", 0, 1024)
-        self._between("nice", 0, 19)
-        self._between("max_pixels", 1, 2**32)
-        if self.threads is not None:
-            self._between("threads", 1, 1024)
-        for field in ("nsr", "deadline"):
-            value = getattr(self, field)
+        for about in fields(self):
+            value, choices = getattr(self, about.name), about.metadata["choices"]
+            between = about.metadata["between"]
+            if choices is not None and (
+                type(value) is not type(about.default) or value not in choices
+            ):
+                raise OptionsError(about.name, value, ", ".join(map(str, choices)))
+            if between is not None and not (value is None and about.default is None):
+                _check_between(about.name, value, *between)
+        for name in ("nsr", "deadline"):
+            value = getattr(self, name)
             if value is not None and not (is_finite(value) and value > 0):
-                raise OptionsError(field, value, "a positive number, or None")
+                raise OptionsError(name, value, "a positive number, or None")
         parse_bytes("max_ram", self.max_ram)
-
-    def _one_of(self, field: str, allowed: tuple[str, ...]) -> None:
-        value = getattr(self, field)
-        if not isinstance(value, str) or value not in allowed:
-            raise OptionsError(field, value, ", ".join(allowed))
-
-    def _between(self, field: str, low: int, high: int) -> None:
-        value = getattr(self, field)
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise OptionsError(field, value, f"a whole number from {low} to {high}")
 
     @property
     def ram_bytes(self) -> int:
         """`max_ram` in bytes."""
         return parse_bytes("max_ram", self.max_ram)
+
+
+def _check_between(name: str, value: object, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise OptionsError(name, value, f"a whole number from {low} to {high}")
+
+
+class OptionChanges(TypedDict, total=False):
+    """The fields of `Options` as keywords, for type checkers.
+
+    A test compares names and types with those of `Options`.
+    """
+
+    psf: PsfArgument
+    model: ModelArgument
+    engine: str
+    precision: str
+    nsr: float | None
+    reblur_check: bool
+    without_information: str
+    self_ensemble: int
+    deadline: float | None
+    quality: int
+    subsampling: str
+    progressive: bool
+    overwrite: bool
+    salvage: bool
+    max_ram: int | str
+    max_pixels: int
+    temp_dir: PathArgument
+    cache_dir: PathArgument
+    threads: int | None
+    pin: bool
+    nice: int
+    scheduling: str
+    tile: int
+    overlap: int

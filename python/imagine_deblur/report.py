@@ -25,7 +25,7 @@ class Report:
         The network (or ``"wiener"``), and its file's hash.
     engine, precision : str
         The runtime and the arithmetic it really used.
-    ensemble : int
+    self_ensemble : int
         How many flips and turns were averaged.
     psf : dict or None
         The PSF used as JSON values, with ``id``; None when there was none.
@@ -43,9 +43,9 @@ class Report:
         The buffer pool: capacity, high_water, resident, backing, folder, ...
     tiles, tile_rows, tile_columns, strips, margin_rows : int
         How the frame was cut; one strip is the whole frame.
-    guard_replaced : int
-        Blocks the guard replaced.
-    guard_mask : (n, m) uint8 ndarray or None
+    replaced_blocks : int
+        Blocks that the reblur check replaced.
+    block_map : (n, m) uint8 ndarray or None
         What became of each block of 32 x 32 px: 0 the network's restoration was kept, 1 the base
         Wiener restoration took its place, 2 the capture did. None where nothing was reviewed. In
         `as_dict` it is ``blocks``, see `run_lengths`.
@@ -65,7 +65,7 @@ class Report:
     model_sha256: str | None
     engine: str
     precision: str
-    ensemble: int
+    self_ensemble: int
     psf: dict[str, Any] | None
     psf_source: str
     psf_confidence: float | None
@@ -78,16 +78,16 @@ class Report:
     tile_columns: int
     strips: int
     margin_rows: int
-    guard_replaced: int
+    replaced_blocks: int
     threads: int
     warnings: tuple[str, ...] = field(default=())
     version: str = ""
-    guard_mask: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)
+    block_map: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, ready for `json.dumps`."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "guard_mask"}
-        return plain | {"blocks": run_lengths(self.guard_mask)}
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "block_map"}
+        return plain | {"blocks": run_lengths(self.block_map)}
 
     @property
     def megapixels_per_second(self) -> float:
@@ -101,7 +101,7 @@ def run_lengths(mask: NDArray[np.uint8] | None) -> dict[str, Any] | None:
     Parameters
     ----------
     mask : (n, m) uint8 ndarray or None
-        See `Report.guard_mask`.
+        See `Report.block_map`.
 
     Returns
     -------
@@ -116,15 +116,3 @@ def run_lengths(mask: NDArray[np.uint8] | None) -> dict[str, Any] | None:
     counts = np.diff(starts, append=flat.size)
     runs = [[int(flat[s]), int(n)] for s, n in zip(starts, counts, strict=True)]
     return {"side": 32, "rows": mask.shape[0], "columns": mask.shape[1], "runs": runs}
-
-
-def peak_resident_bytes() -> int:
-    """Return the peak resident memory of this process (VmHWM), 0 where the system does not say."""
-    try:
-        with open("/proc/self/status", encoding="ascii") as status:
-            for line in status:
-                if line.startswith("VmHWM:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return 0

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from imagine_deblur.cli import main
 from imagine_deblur.degradation.forward import blur, jpeg_encode, quantise
 from imagine_deblur.errors import PsfError
 from imagine_deblur.psf import PSF, Disk, Gaussian, plots
@@ -102,9 +103,8 @@ def test_spectra_are_drawn_beside_it(tmp_path: Path) -> None:
     Image.fromarray(quantise(scene)).save(reference)
     plain, full = tmp_path / "plain.png", tmp_path / "full.png"
     plots.plot_record("disk:3", plain)
-    plots.plot_record(
-        lens(tmp_path), full, before=str(before), after=str(after), reference=str(reference)
-    )
+    shown = ["--before", str(before), "--after", str(after), "--reference", str(reference)]
+    assert main(["psf", "show", str(lens(tmp_path)), "-o", str(full), *shown]) == 0
     with Image.open(plain) as one, Image.open(full) as two:
         assert two.size[1] > 1.5 * one.size[1]
 

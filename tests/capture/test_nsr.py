@@ -7,7 +7,9 @@ import pytest
 
 import synthetic
 from imagine_deblur.capture import nsr as level
-from imagine_deblur.capture.noise import MOTION_LEAST, bank_level, capture_nsr, mean_power
+from imagine_deblur.capture.nsr import measured_nsr, rounded_nsr
+from imagine_deblur.capture.policy import MOTION_LEAST_NSR
+from imagine_deblur.capture.spectrum import mean_power
 from imagine_deblur.degradation.forward import degrade
 from imagine_deblur.psf.field import PsfField
 from imagine_deblur.psf.models import PSF, Gaussian, Motion
@@ -34,34 +36,34 @@ def test_features_are_finite_and_follow_the_blur_and_the_noise():
 
 
 def test_the_ratio_is_a_quarter_of_a_decade_and_grows_with_noise():
-    found = [level.choose_level(power_of(noise), BLUR) for noise in (0.0, 0.002, 0.01, 0.06)]
+    found = [level.filter_nsr(power_of(noise), BLUR) for noise in (0.0, 0.002, 0.01, 0.06)]
     assert found == sorted(found)  # a step back by a quarter of a decade happens between near ones
     assert found[3] > 30 * found[0]
     for value in found:
-        assert value == bank_level(value)
+        assert value == rounded_nsr(value)
 
 
 def test_a_field_counts_by_its_middle():
     field = PsfField(((PSF.defocus(2.0), BLUR, PSF.defocus(6.0)),))
     power = power_of(0.004)
-    assert level.choose_level(power, field) == level.choose_level(power, BLUR)
+    assert level.filter_nsr(power, field) == level.filter_nsr(power, BLUR)
 
 
 def test_motion_keeps_its_least_ratio():
     moving = PSF((Motion(9.0, 30.0), Gaussian(0.5)))
-    assert level.choose_level(power_of(psf=moving), moving) >= MOTION_LEAST
-    assert level.choose_level(None, moving) == MOTION_LEAST
+    assert level.filter_nsr(power_of(psf=moving), moving) >= MOTION_LEAST_NSR
+    assert level.filter_nsr(None, moving) == MOTION_LEAST_NSR
 
 
 def test_nothing_known_is_no_answer():
-    assert level.choose_level(None, BLUR) is None
+    assert level.filter_nsr(None, BLUR) is None
 
 
 def test_the_correction_is_added_to_the_first_guess(monkeypatch):
     power = power_of(0.006, quality=90)
-    guess = bank_level(capture_nsr(power, BLUR))
+    guess = rounded_nsr(measured_nsr(power, BLUR))
     monkeypatch.setattr(level, "bundled_regressor", lambda: lambda values: 0.5)
-    assert level.choose_level(power, BLUR) == pytest.approx(guess * 10**0.5)
+    assert level.filter_nsr(power, BLUR) == pytest.approx(guess * 10**0.5)
 
 
 def test_the_ensemble_is_the_mean_of_its_members():

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import synthetic
-from imagine_deblur.capture.blur import Blur, passed_if_small
 from imagine_deblur.capture.compression import shows_jpeg
+from imagine_deblur.capture.policy import passed_if_small
+from imagine_deblur.capture.result import Analysis
 from imagine_deblur.degradation.forward import degrade, jpeg_decode, jpeg_encode
 from imagine_deblur.psf.field import PsfField
 from imagine_deblur.psf.models import PSF, Gaussian
@@ -69,20 +70,20 @@ def test_where_nothing_can_be_told_jpeg_is_assumed(shape):
     ],
 )
 def test_small_blurs_are_undone_only_where_that_helps(psf, source, confidence, was_coded, sharp):
-    blur = passed_if_small(Blur(psf, source, confidence=confidence), [], was_coded)
+    blur = passed_if_small(Analysis(psf, source, confidence), lambda: was_coded)
     assert blur.sharp == sharp
     assert bool(blur.warnings) == sharp
 
 
 def test_the_samples_are_asked_where_it_is_not_known(plain):
-    unsure = Blur(SMALL, "estimated", confidence=0.3)
-    assert not passed_if_small(unsure, [plain]).sharp
-    assert passed_if_small(unsure, [coded(plain, 90)]).sharp
+    unsure = Analysis(SMALL, "estimated", 0.3)
+    assert not passed_if_small(unsure, lambda: shows_jpeg([plain])).sharp
+    assert passed_if_small(unsure, lambda: shows_jpeg([coded(plain, 90)])).sharp
 
 
 def test_no_blur_stays_no_blur():
-    nothing = Blur(None, "none")
-    assert passed_if_small(nothing, []) == nothing
+    nothing = Analysis()
+    assert passed_if_small(nothing, lambda: True) == nothing
 
 
 def test_a_sharp_capture_comes_back_as_it_was():

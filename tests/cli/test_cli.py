@@ -32,7 +32,7 @@ from imagine_deblur.errors import (
 )
 from jpegkit import decoded, jpeg
 
-FAST = ["--psf", "disk:2.5", "--model", "wiener", "--cores", "1"]
+FAST = ["--psf", "disk:2.5", "--model", "wiener", "--threads", "1"]
 
 
 def run(*arguments: object) -> int:
@@ -117,7 +117,7 @@ def test_failures_give_their_code_and_one_line(capture_file, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["fly"], ["process"], ["process", "a.jpg", "--cores", "many"]]
+    "arguments", [[], ["fly"], ["process"], ["process", "a.jpg", "--threads", "many"]]
 )
 def test_wrong_usage_is_exit_code_2(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
@@ -264,7 +264,7 @@ def test_interrupting_a_run_leaves_nothing_and_exits_130(tmp_path):
     rng = np.random.default_rng(0)
     source.write_bytes(jpeg(rng.integers(90, 160, (2500, 2500, 3), np.uint8), 60))
     with command(
-        "process", source, "--psf", "disk:3", "--model", "wiener", "--cores", "2"
+        "process", source, "--psf", "disk:3", "--model", "wiener", "--threads", "2"
     ) as child:
         deadline = time.monotonic() + 60
         while len(os.listdir(tmp_path)) < 2 and time.monotonic() < deadline:

@@ -7,7 +7,7 @@ import pytest
 
 import networks
 import synthetic
-from imagine_deblur.engines import CallableEngine, EngineSpec, EnsembleEngine
+from imagine_deblur.engines import CallableEngine, EngineSpec, SelfEnsembleEngine
 from imagine_deblur.engines import deadline as anytime
 from imagine_deblur.errors import OptionsError
 from imagine_deblur.options import Options
@@ -27,7 +27,7 @@ def run(ensemble, tile):
 @pytest.mark.parametrize(("folds", "shape"), [(4, (12, 20)), (8, (16, 16))])
 def test_an_equivariant_engine_is_not_changed(folds, shape):
     tile = np.random.default_rng(1).random((3, *shape), dtype=np.float32)
-    ensemble = EnsembleEngine(engine(lambda t: t * 2, *shape), folds)
+    ensemble = SelfEnsembleEngine(engine(lambda t: t * 2, *shape), folds)
     np.testing.assert_allclose(run(ensemble, tile), 2 * tile, rtol=1e-6)
 
 
@@ -37,16 +37,16 @@ def test_a_one_sided_engine_becomes_symmetric():
 
     tile = np.zeros((3, 9, 9), np.float32)
     tile[:, 4, 4] = 1
-    four = run(EnsembleEngine(engine(shift_right, 9, 9), 4), tile)
+    four = run(SelfEnsembleEngine(engine(shift_right, 9, 9), 4), tile)
     assert four[0, 4, 3] == four[0, 4, 5] == 0.5
-    eight = run(EnsembleEngine(engine(shift_right, 9, 9), 8), tile)
+    eight = run(SelfEnsembleEngine(engine(shift_right, 9, 9), 8), tile)
     assert eight[0, 4, 3] == eight[0, 4, 5] == eight[0, 3, 4] == eight[0, 5, 4] == 0.25
 
 
 @pytest.mark.parametrize(("folds", "shape"), [(2, (8, 8)), (8, (8, 12))])
 def test_impossible_ensembles_are_refused(folds, shape):
     with pytest.raises(OptionsError, match="ensemble"):
-        EnsembleEngine(engine(lambda t: t, *shape), folds)
+        SelfEnsembleEngine(engine(lambda t: t, *shape), folds)
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def chooser(monkeypatch):
 )
 def test_the_best_choice_within_the_deadline(chooser, deadline, expected):
     choice = chooser.choose(1_000_000, deadline)
-    assert (choice.model, choice.ensemble) == expected
+    assert (choice.model, choice.folds) == expected
     assert choice.expected_seconds <= deadline
 
 
@@ -84,7 +84,7 @@ def test_a_finished_frame_corrects_the_guess(chooser):
 def test_an_ensemble_runs_end_to_end(tmp_path):
     path = networks.plain(tmp_path / "net.onnx", 8, 3)
     image = (synthetic.natural(96, 96, seed=5) * 255).astype(np.uint8)
-    with Session(psf="disk:2", model=path, engine="onnxruntime", ensemble=8) as session:
+    with Session(psf="disk:2", model=path, engine="onnxruntime", self_ensemble=8) as session:
         restored, report = session.restore_with_report(image)
-    assert report.ensemble == 8
+    assert report.self_ensemble == 8
     assert restored.shape == image.shape

@@ -70,7 +70,7 @@ def test_it_computes_what_onnxruntime_computes(sizes, tile, tmp_path):
     model = network(tmp_path / "net.onnx", **{"planes": 8, **sizes})
     planes = noise_tile(len(model.inputs), *tile)
     expected = run(model, planes, "onnxruntime")
-    found = run(model, planes, "builtin")
+    found = run(model, planes, "winograd")
     assert np.abs(expected - planes[3:6] - 0.5).max() > 0.005  # the network does something
     np.testing.assert_allclose(found, expected, atol=3e-5)
 
@@ -78,9 +78,9 @@ def test_it_computes_what_onnxruntime_computes(sizes, tile, tmp_path):
 def test_repeats_and_threads_give_the_same_bits(tmp_path):
     model = network(tmp_path / "net.onnx", planes=8, width=32, pairs=2)
     planes = noise_tile(8, 120, 136)
-    alone = run(model, planes, "builtin")
-    np.testing.assert_array_equal(run(model, planes, "builtin", threads=3), alone)
-    engine = open_engine(model, (120, 136), engine="builtin")
+    alone = run(model, planes, "winograd")
+    np.testing.assert_array_equal(run(model, planes, "winograd", threads=3), alone)
+    engine = open_engine(model, (120, 136), engine="winograd")
     for seed in (1, 2):  # nothing of one tile is left for the next
         other = noise_tile(8, 120, 136, seed)
         output = np.empty((3, 120, 136), np.float32)
@@ -93,10 +93,10 @@ def test_tiles_with_their_halo_give_the_whole(tmp_path):
     model = network(tmp_path / "net.onnx", planes=8, width=48, pairs=2)
     halo, core = model.halo, 22  # cores that begin at any place of the 4 x 4 grid
     frame = noise_tile(8, 2 * halo + 2 * core, 2 * halo + 3 * core)
-    whole = run(model, frame, "builtin")
+    whole = run(model, frame, "winograd")
     side = core + 2 * halo
     part = np.ascontiguousarray(frame[:, core : core + side, core : core + side])
-    found = run(model, part, "builtin")[:, halo:-halo, halo:-halo]
+    found = run(model, part, "winograd")[:, halo:-halo, halo:-halo]
     inside = np.s_[:, halo + core : halo + 2 * core, halo + core : halo + 2 * core]
     np.testing.assert_allclose(found, whole[inside], atol=2e-5)
 
@@ -109,17 +109,17 @@ def test_bundled_networks_run_on_it_by_default(name):
     engine = open_engine(model, (96, 96))
     output = np.empty((3, 96, 96), np.float32)
     engine.infer(planes, output)
-    assert (engine.spec.name, engine.spec.precision) == ("builtin", "f32")
+    assert (engine.spec.name, engine.spec.precision) == ("winograd", "f32")
     np.testing.assert_allclose(output, run(model, planes, "onnxruntime"), atol=1e-4)
 
 
 def test_settings_are_those_in_force(tmp_path):
     model = network(tmp_path / "net.onnx", planes=8, width=8, pairs=1)
-    engine = open_engine(model, (16, 16), engine="builtin", settings=EngineSettings(threads=2))
+    engine = open_engine(model, (16, 16), engine="winograd", settings=EngineSettings(threads=2))
     assert engine.settings["threads"] == 2
     assert engine.settings["instructions"] in ("avx512", "avx2", "plain")
     with pytest.raises(OptionsError, match="bf16"):
-        open_engine(model, (16, 16), engine="builtin", settings=EngineSettings(precision="bf16"))
+        open_engine(model, (16, 16), engine="winograd", settings=EngineSettings(precision="bf16"))
 
 
 # Which networks it takes
@@ -162,7 +162,7 @@ def test_any_other_graph_is_left_to_a_runtime(change: Callable[[onnx.ModelProto]
     onnx.save(model, tmp_path / "net.onnx")
     assert read_plain_network(described) is None
     with pytest.raises(EngineError, match="not a float32 network"):
-        open_engine(described, (16, 16), engine="builtin")
+        open_engine(described, (16, 16), engine="winograd")
 
 
 def test_a_network_of_another_exporter_is_left_to_a_runtime(tmp_path):

@@ -188,20 +188,20 @@ class Bench:
         damaged = self.base / "damaged.onnx"
         damaged.write_bytes(data)
         session = self.guarded.session
-        if session._engine is None:
+        if session.parts.engine is None:
             self.restore(0)
-        assert session._engine is not None
-        key = session._engine[0]
+        assert session.parts.engine is not None
+        key = session.parts.engine[0]
         model: Any = key[0]
         rows, columns, bands = key[-3:]
         from dataclasses import replace
 
         planted = replace(model, descriptor=describe(str(damaged)))
         engine = build_engine(planted, self.options, 1, rows, columns, bands or 3)  # type: ignore[arg-type, call-overload]
-        session._engine = (key, engine)
+        session.parts._engine = (key, engine)
 
     def flip_psf(self) -> None:
-        given = self.guarded.session._given
+        given = self.guarded.session.given
         assert given is not None
         component = self.chance.choice(given.psf.components)  # type: ignore[union-attr]
         field = "radius_px" if hasattr(component, "radius_px") else "sigma_px"
@@ -210,9 +210,9 @@ class Bench:
         object.__setattr__(component, field, value)
 
     def flip_otf(self) -> None:
-        stage = self.guarded.session._stage
-        if stage is not None and stage[1]._otf is not None:
-            self.flip_array(stage[1]._otf)
+        stage = self.guarded.session.parts.stage
+        if stage is not None and stage._otf is not None:
+            self.flip_array(stage._otf)
 
     def flip_planes(self, planes: list[Any]) -> None:
         self.flip_array(self.chance.choice(planes))

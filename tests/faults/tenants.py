@@ -70,7 +70,7 @@ class Neighbour:
         self.sent = 0
         self.feed()
         command = [sys.executable, "-m", "imagine_deblur", "watch", str(self.inbox)]
-        command += [str(self.outbox), "--psf", "disk:2.5", "--model", model, "--cores", "1"]
+        command += [str(self.outbox), "--psf", "disk:2.5", "--model", model, "--threads", "1"]
         self.process = subprocess.Popen(
             [*command, "--poll", "0.01", "--patience", "0", "--stable-polls", "1", *flags],
             stdout=subprocess.DEVNULL,

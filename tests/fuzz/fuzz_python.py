@@ -81,13 +81,13 @@ def try_psf(data: bytes) -> None:
 def _use_record() -> None:
     import numpy as np
 
-    from imagine_deblur.capture.blur import given_blur
     from imagine_deblur.errors import ImagineDeblurError
     from imagine_deblur.psf.field import PsfField, load_field, save_field
+    from imagine_deblur.psf.presets import named_psf
     from imagine_deblur.psf.record import load_record, save_record
 
     try:
-        psf = given_blur("psf.json").psf
+        psf = named_psf("psf.json").psf
     except (ImagineDeblurError, OSError):
         return
     if isinstance(psf, PsfField):
@@ -120,22 +120,22 @@ def _use_record() -> None:
 
 def try_preset(data: bytes) -> None:
     """Take text as the blur's name."""
-    from imagine_deblur.capture.blur import given_blur
     from imagine_deblur.errors import ImagineDeblurError
     from imagine_deblur.options import Options
+    from imagine_deblur.psf.presets import named_psf
 
     text = data.decode("utf-8", "surrogateescape")
     with contextlib.suppress(ImagineDeblurError, OSError):
-        given_blur(Options(psf=text).psf)  # type: ignore[arg-type]
+        named_psf(Options(psf=text).psf)  # type: ignore[arg-type]
 
 
 def try_options(data: bytes) -> None:
     """Take a JSON object as keyword arguments of `Options` and of the service's settings."""
     from dataclasses import fields
 
-    from imagine_deblur.capture.blur import given_blur
     from imagine_deblur.errors import ImagineDeblurError, OptionsError
     from imagine_deblur.options import Options
+    from imagine_deblur.psf.presets import named_psf
     from imagine_deblur.watch.settings import WatchSettings
 
     try:
@@ -154,7 +154,7 @@ def try_options(data: bytes) -> None:
             expect(type(made.ram_bytes) is int and made.ram_bytes > 0, "max_ram in bytes")
             if made.psf is not None:
                 with contextlib.suppress(ImagineDeblurError, OSError):
-                    given_blur(made.psf)
+                    named_psf(made.psf)
         else:
             expect(made.min_free_bytes >= 0, "min_free in bytes")
 
@@ -225,7 +225,7 @@ def seeds(target: str) -> list[bytes]:
     if target == "options":
         documents: list[Document] = [
             {"psf": "disk:3", "model": "wiener", "nsr": 0.01, "tile": 512, "max_ram": "300MB"},
-            {"engine": "auto", "precision": "f32", "ensemble": 4, "deadline": 5.0, "threads": 2},
+            {"engine": "auto", "precision": "f32", "self_ensemble": 4, "deadline": 5.0},
             {"quality": 90, "subsampling": "4:2:0", "nice": 5, "scheduling": "idle", "overlap": 8},
             {"max_pixels": 10**6, "max_ram": "1.5GiB", "temp_dir": "/tmp", "salvage": True},
             {"poll": 0.5, "min_free": "64MB", "patience": 1, "late_after": 60.0, "max_crashes": 2},
@@ -234,8 +234,9 @@ def seeds(target: str) -> list[bytes]:
         return [json.dumps(document).encode() for document in documents]
     if target == "arguments":
         lines = [
-            "--psf disk:3 --model wiener --nsr 0.01 --tile 512 --max-ram 300MB --cores 2",
-            "--engine auto --precision f32 --ensemble 4 --deadline 5 --nice 5 --no-guard --pin",
+            "--psf disk:3 --model wiener --nsr 0.01 --tile 512 --max-ram 300MB --threads 2",
+            "--engine auto --precision f32 --self-ensemble 4 --deadline 5 --nice 5 --pin",
+            "--no-reblur-check",
             "--quality 90 --subsampling 4:2:0 --scheduling idle --max-pixels 9 --temp-dir /tmp",
             "--poll 1 --min-free 0 --late-after 60 --stop-within 8 --once --after remove",
         ]
@@ -292,8 +293,10 @@ WORDS = [
     "kind", "radius_px", "sigma_px", "kernel", "components", "grid", "psf", "id", "covariance",
     "parameters", "matrix", "format", "version", "units", "gsd_m", "provenance", "disk", "gauss",
     "gaussian", "motion", "pupil", "sampled", "imagine-deblur-psf", "imagine-deblur-psf-field",
-    "max_ram", "tile", "nsr", "deadline", "threads", "ensemble", "min_free", "poll", "--max-ram",
-    "--nsr", "--tile", "--psf", "--poll", "--nice", "--ensemble", "--cores", "--min-free", ":", ",",
+    "max_ram", "tile", "nsr", "deadline", "threads", "self_ensemble", "min_free", "poll",
+    "--max-ram",
+    "--nsr", "--tile", "--psf", "--poll", "--nice", "--self-ensemble", "--threads", "--min-free",
+    ":", ",",
 ]  # fmt: skip
 
 

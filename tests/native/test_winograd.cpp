@@ -127,7 +127,7 @@ void wrong_layers_are_refused() {
   options.layers = {{24, 5, noise.many(24 * 5 * 9), noise.many(5)},
                     {5, 12, noise.many(5 * 12 * 9), noise.many(12)}};
   const PlainNetworkEngine good(options);
-  CHECK(good.spec().name == "builtin");
+  CHECK(good.spec().name == "winograd");
   for (int wrong = 0; wrong < 6; ++wrong) {
     PlainNetworkOptions bad = options;
     if (wrong == 0) bad.layers.pop_back();

@@ -1,4 +1,4 @@
-"""The guard catches what a network invents, and leaves honest ones alone."""
+"""The reblur check catches what a network invents, and leaves honest ones alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from imagine_deblur.engines import CallableEngine, EngineSpec, describe, native
 from imagine_deblur.engines.model import bundled_models
 from imagine_deblur.evaluation.metrics.fidelity import psnr
 from imagine_deblur.psf.models import PSF
-from imagine_deblur.restoration.reblur_check import CAPTURE, KEPT, WIENER, Guard, _BlockSums
+from imagine_deblur.restoration.reblur_check import CAPTURE, KEPT, WIENER, ReblurCheck, _BlockSums
 from imagine_deblur.restoration.stage import WienerStage
 from imagine_deblur.restoration.wiener import WienerSpec, wiener
 from networks import plain, plain_descriptor
@@ -69,13 +69,13 @@ def run(image: Any, model: Any, **options: Any) -> tuple[Any, Any]:
 def test_an_inventing_callable_is_caught_and_its_block_replaced(capture):
     row, column, side = 70, 100, 24
     inside = np.s_[row : row + side, column : column + side]
-    plain_result, report = run(capture, Inventor(row, column), guard=False)
-    assert report.guard_replaced == 0
+    plain_result, report = run(capture, Inventor(row, column), reblur_check=False)
+    assert report.replaced_blocks == 0
     expected = linear(capture) * 255
     assert np.abs(plain_result[inside] - expected[inside]).mean() > 60
     guarded, report = run(capture, Inventor(row, column))
     # The blur spreads the evidence over the neighbours, no further.
-    assert 1 <= report.guard_replaced <= 12
+    assert 1 <= report.replaced_blocks <= 12
     assert np.abs(guarded[inside] - expected[inside]).mean() < 4
     far = np.ones(capture.shape[:2], bool)
     far[row - 64 : row + side + 64, column - 64 : column + side + 64] = False
@@ -85,8 +85,8 @@ def test_an_inventing_callable_is_caught_and_its_block_replaced(capture):
 
 def test_an_honest_callable_is_not_touched(capture):
     found, report = run(capture, honest)
-    assert report.guard_replaced == 0
-    without, _ = run(capture, honest, guard=False)
+    assert report.replaced_blocks == 0
+    without, _ = run(capture, honest, reblur_check=False)
     np.testing.assert_array_equal(found, without)
 
 
@@ -98,15 +98,15 @@ def test_every_kind_of_frame_is_guarded(capture, dtype, bands):
         image = image.astype(np.float32) / np.float32(255)
     _, clean = run(image, honest)
     _, invented = run(image, Inventor(70, 100))
-    assert clean.guard_replaced == 0
-    assert invented.guard_replaced > 0
+    assert clean.replaced_blocks == 0
+    assert invented.replaced_blocks > 0
 
 
 def test_without_a_known_blur_a_callable_is_not_reviewed(capture):
     """Nothing is known that it could be checked against."""
     with Session(model=Inventor(70, 100), threads=1) as session:
         _, report = session.restore_with_report(capture)
-    assert (report.guard_replaced, report.psf) == (0, None)
+    assert (report.replaced_blocks, report.psf) == (0, None)
 
 
 def inventing_network(path: Path) -> Path:
@@ -127,11 +127,11 @@ def test_networks_are_guarded_in_both_directions(capture, tmp_path):
     honest_net = plain(tmp_path / "honest.onnx", 8, 3)
     assert describe(honest_net).halo > 0
     _, fair = run(capture, honest_net, engine="onnxruntime")
-    assert fair.guard_replaced == 0
+    assert fair.replaced_blocks == 0
     liar = inventing_network(tmp_path / "liar.onnx")
-    raw, _ = run(capture, liar, engine="onnxruntime", guard=False)
+    raw, _ = run(capture, liar, engine="onnxruntime", reblur_check=False)
     guarded, report = run(capture, liar, engine="onnxruntime")
-    assert report.guard_replaced > 0
+    assert report.replaced_blocks > 0
     truth = linear(capture) * 255
     assert np.abs(guarded - truth).mean() < 0.5 * np.abs(raw - truth).mean()
 
@@ -156,7 +156,7 @@ def test_flat_frames_stay_as_they_are(name, model):
     image = frames()[name]
     found, report = run(image, model)
     np.testing.assert_array_equal(found, image)
-    assert report.guard_replaced == 0
+    assert report.replaced_blocks == 0
 
 
 def test_a_network_that_paints_on_flat_ground_gets_the_capture_back():
@@ -167,10 +167,10 @@ def test_a_network_that_paints_on_flat_ground_gets_the_capture_back():
         ripple = 0.03 * (-1.0) ** np.indices(tile.shape[1:]).sum(axis=0)
         return tile + ripple.astype(np.float32)
 
-    raw, _ = run(image, painter, guard=False)
+    raw, _ = run(image, painter, reblur_check=False)
     assert raw.std() > 5
     found, report = run(image, painter)
-    assert report.guard_replaced == 4 * 5  # every block of 32 px
+    assert report.replaced_blocks == 4 * 5  # every block of 32 px
     np.testing.assert_array_equal(found, image)
 
 
@@ -227,12 +227,12 @@ def test_tiles_without_information_are_never_made_worse(name, radius, blind):
                 float(np.sqrt(np.mean((x.astype(np.float32) / 255 - scene) ** 2)))
                 for x in (image, found)
             )
-            assert after < 1.02 * before + 1e-3, (noise, quality, report.guard_replaced)
-            replaced += report.guard_replaced
-            if report.guard_mask is not None:
-                assert report.guard_mask.shape == (5, 6)
-                assert int((report.guard_mask != KEPT).sum()) == report.guard_replaced
-    assert blind or replaced > 0  # the guard did it
+            assert after < 1.02 * before + 1e-3, (noise, quality, report.replaced_blocks)
+            replaced += report.replaced_blocks
+            if report.block_map is not None:
+                assert report.block_map.shape == (5, 6)
+                assert int((report.block_map != KEPT).sum()) == report.replaced_blocks
+    assert blind or replaced > 0  # the check did it
 
 
 def test_a_flat_half_is_given_back_and_the_other_restored():
@@ -240,7 +240,7 @@ def test_a_flat_half_is_given_back_and_the_other_restored():
     sharp[:, 128:] = 0.4
     image = degrade(sharp, BLUR, noise=0.006, rng=np.random.default_rng(2))
     found, report = run(image, honest)  # linear: noise comes out amplified
-    mask = report.guard_mask
+    mask = report.block_map
     assert (mask[:, 5:] == CAPTURE).all()
     assert (mask[:, :3] == KEPT).all()
     np.testing.assert_array_equal(found[:, 192:], image[:, 192:])
@@ -270,14 +270,12 @@ def test_slopes_are_not_information():
 
 
 def test_the_mask_says_what_was_replaced(capture):
-    guard = Guard()
     kinds = {KEPT, WIENER, CAPTURE}
     with Session(psf=PRESET, model=Inventor(70, 100), threads=1) as session:
         session.restore(capture)
-        assert session._stage is not None
-        guard = session._stage[1].guard or guard
-    assert len(guard.masks) == 1
-    mask = guard.masks[0]
+        check = session.parts.stage.reblur_check
+    assert len(check.masks) == 1
+    mask = check.masks[0]
     assert mask.shape == (6, 8)
     assert set(np.unique(mask)) <= kinds
     assert (mask[2:4, 3:4] == WIENER).any()
@@ -294,12 +292,12 @@ def test_inventions_are_caught_in_strips_too(capture):
     truth = linear(tall) * 255
     replaced = []
     for cut in (Cut(), Cut(strip=1)):
-        guard = Guard()
-        stage = WienerStage(BLUR, WienerSpec((2e-2,), 0), guard=guard)
+        check = ReblurCheck()
+        stage = WienerStage(BLUR, WienerSpec((2e-2,), 0), reblur_check=check)
         found, report = stream(tall, engine, [0, 1, 2], stage=stage, cut=cut)
-        assert len(guard.masks) == report["strips"]
-        assert report["replaced_blocks"] == sum(int((m != KEPT).sum()) for m in guard.masks)
-        frame_mask = guard.frame_mask(*tall.shape[:2])
+        assert len(check.masks) == report["strips"]
+        assert report["replaced_blocks"] == sum(int((m != KEPT).sum()) for m in check.masks)
+        frame_mask = check.frame_mask(*tall.shape[:2])
         assert frame_mask.shape == (24, 8)
         blocks = [int((frame_mask[top : top + 6] != KEPT).sum()) for top in range(0, 24, 6)]
         assert min(blocks) >= 1

@@ -1001,7 +1001,7 @@ def test_blending_hides_the_tiles(models: dict[str, Path], session_class) -> Non
     steps = {}
     for overlap in (0, 12):
         with session_class(
-            model=model, engine="onnxruntime", overlap=overlap, threads=1, guard=False
+            model=model, engine="onnxruntime", overlap=overlap, threads=1, reblur_check=False
         ) as s:
             restored = s.restore(image)
         jump = np.abs(np.diff(restored, axis=1)).mean(axis=(0, 2))

@@ -171,7 +171,7 @@ def test_tensors_are_those_of_the_graph(folder: Path):
 def test_precision_int8_takes_the_file_beside_the_network(folder: Path, engine: str):
     sharp = natural(100, 120, seed=9)
     image = degrade(sharp, PSF.defocus(2.0), noise=0.003, rng=np.random.default_rng(1))
-    settings = {"psf": PSF.defocus(2.0), "engine": engine, "threads": 1, "guard": False}
+    settings = {"psf": PSF.defocus(2.0), "engine": engine, "threads": 1, "reblur_check": False}
     with Session(model=folder / "net.onnx", precision="int8", **settings) as session:
         found, report = session.restore_with_report(image)
     assert report.precision == "int8"

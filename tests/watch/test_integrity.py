@@ -98,8 +98,8 @@ def test_a_damaged_psf_is_noticed_and_mended(
     elif damage == "copy":
         session.artifacts[0].data = b"{}"
     else:
-        assert session.session._given is not None
-        component = session.session._given.psf.components[0]  # type: ignore[union-attr]
+        assert session.session.given is not None
+        component = session.session.given.psf.components[0]  # type: ignore[union-attr]
         object.__setattr__(component, "radius_px", 7.5)
     session.restore(str(source), tmp_path / "found.jpg")
     name = {"file": "psf_disk", "in use": "psf_in_use", "copy": "psf_memory"}[damage]
@@ -113,8 +113,8 @@ def test_a_damaged_transfer_function_is_noticed_and_mended(
 ) -> None:
     session = guarded(tmp_path, psf=str(record))
     session.restore(str(source), tmp_path / "wanted.jpg")
-    assert session.session._stage is not None
-    otf = session.session._stage[1]._otf
+    assert session.session.parts.stage is not None
+    otf = session.session.parts.stage._otf
     assert otf is not None
     otf[3, 4] += 0.001
     session.restore(str(source), tmp_path / "found.jpg")
@@ -135,14 +135,14 @@ def test_damaged_weights_are_noticed_and_mended(tmp_path: Path, source: Path) ->
     assert (tmp_path / "found.jpg").read_bytes() == wanted
 
     # The same in the runtime's memory: another engine answers under the good one's name.
-    assert session.session._engine is not None
-    key, good = session.session._engine
+    assert session.session.parts.engine is not None
+    key, good = session.session.parts.engine
 
     def off_by_a_little(source: Any, result: Any) -> None:
         good.infer(source, result)
         result += np.float32(0.01)
 
-    session.session._engine = (
+    session.session.parts._engine = (
         key,
         _core.CallableEngine(
             off_by_a_little,

@@ -21,7 +21,7 @@ from imagine_deblur.calibration.alignment import OVERSAMPLING
 from imagine_deblur.calibration.extras import require
 from imagine_deblur.calibration.spectrum import CrossSpectrum, frequencies
 from imagine_deblur.psf.components import Transfer
-from imagine_deblur.restoration.extension import fast_length
+from imagine_deblur.support.fft_size import fast_length
 
 FloatImage = npt.NDArray[np.float32]
 FloatArray = npt.NDArray[np.float64]

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imagine_deblur.calibration.extras import require
+from imagine_deblur.support.colour import LUMA_NOISE
 
 FloatImage = npt.NDArray[np.float32]
 FloatArray = npt.NDArray[np.float64]
@@ -56,7 +57,7 @@ def mean_error(plane: FloatImage, table: FloatArray, noise: float, seed: int = 0
         Amplitude s of the shot + read model per colour sample; luma has 0.67 of it.
     """
     rng = np.random.default_rng(seed)
-    share = np.float32(noise * np.sqrt(0.299**2 + 0.587**2 + 0.114**2))
+    share = np.float32(noise * LUMA_NOISE)
     amplitude = share * np.sqrt(np.clip(plane, 0.0, 1.0) + np.float32(0.1))
     total = np.zeros_like(plane)
     for _ in range(_DRAWS):

@@ -22,11 +22,11 @@ from imagine_deblur.calibration.reference import Reference
 from imagine_deblur.errors import CalibrationError
 from imagine_deblur.psf.components import Transfer
 from imagine_deblur.psf.models import PSF
+from imagine_deblur.support.colour import LUMA_WEIGHTS
 
 FloatImage = npt.NDArray[np.float32]
 FloatArray = npt.NDArray[np.float64]
 
-LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 MIN_USABLE = 0.12
 """Least share of a frame that must be usable."""
@@ -102,7 +102,7 @@ def locate(
         )
     # Match at about one reference px per capture px.
     ratio = max(1, round(float(np.mean(gsd_range)) / reference.working_gsd_m))
-    luma = reference.image @ LUMA
+    luma = reference.image @ LUMA_WEIGHTS
     rows, columns = luma.shape[0] // ratio, luma.shape[1] // ratio
     small = cv2.resize(
         luma[: rows * ratio, : columns * ratio], (columns, rows), interpolation=cv2.INTER_AREA
@@ -115,7 +115,7 @@ def locate(
     for trial in trials:
         try:
             found = matching.find(
-                image @ LUMA,
+                image @ LUMA_WEIGHTS,
                 small,
                 trial,
                 shape_gsd_m=reference.working_gsd_m * ratio,
@@ -146,7 +146,7 @@ def measure(state: State, psf: PSF, *, first: bool) -> None:
         matched = radiometry.match(state.image, expected, view.inside, reach)
         _check_area(matched)
         state.homography, state.correlation = alignment.refine(
-            state.homography, matched.image @ LUMA, expected @ LUMA, matched.usable
+            state.homography, matched.image @ LUMA_WEIGHTS, expected @ LUMA_WEIGHTS, matched.usable
         )
     take_spectra(state, psf)
 
@@ -158,7 +158,7 @@ def take_spectra(state: State, psf: PSF) -> None:
     expected = alignment.blurred(view, psf)
     matched = radiometry.match(state.image, expected, view.inside, reach)
     _check_area(matched)
-    scene = view.fine @ LUMA
+    scene = view.fine @ LUMA_WEIGHTS
 
     def way(fy: FloatArray, fx: FloatArray) -> Transfer:
         """From the reference's picture of the ground to the instrument's."""
@@ -166,7 +166,7 @@ def take_spectra(state: State, psf: PSF) -> None:
         return result
 
     exact = blocks.seen_through(scene, way)
-    plane = matched.image @ LUMA
+    plane = matched.image @ LUMA_WEIGHTS
     if state.picture.table is not None:
         error = _encoding_error(state, exact, plane, matched.usable)
         plane = plane - np.float32(state.encoding_share) * error
@@ -211,7 +211,7 @@ def _encoding_error(
     reference's radiometry; encoding happened in the capture's.
     """
     assert state.picture.table is not None
-    raw = state.image @ LUMA
+    raw = state.image @ LUMA_WEIGHTS
     # Straight lines do: only the contrast that reaches the encoder matters.
     slope, offset = np.polyfit(matched[usable], raw[usable], 1)
     before = np.float32(slope) * expected + np.float32(offset)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from imagine_deblur.calibration.extras import require
 from imagine_deblur.errors import CalibrationError
+from imagine_deblur.support.colour import LUMA_WEIGHTS
 
 FloatImage = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -105,7 +106,7 @@ def match(capture: FloatImage, expected: FloatImage, inside: Mask, grow_px: int)
     image = np.stack([maps[b](capture[..., b]) for b in range(3)], axis=2)
     smoothed = np.stack([maps[b](y[..., b]) for b in range(3)], axis=2)
     difference = smoothed - x
-    luma = difference @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    luma = difference @ LUMA_WEIGHTS
     spread = 1.4826 * float(np.median(np.abs(luma[common] - np.median(luma[common]))))
     limit = max(_OUTLIER_SIGMAS * spread, _OUTLIER_FLOOR)
     size = np.ones((_SPECK_PX, _SPECK_PX), dtype=np.uint8)

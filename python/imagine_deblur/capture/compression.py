@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from imagine_deblur.restoration.wiener import LUMA
+from imagine_deblur.support.colour import LUMA
 
 _SIDE = 8
 _REGION = 2 * _SIDE - 1

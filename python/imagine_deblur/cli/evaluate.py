@@ -36,7 +36,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--precision", choices=PRECISIONS, default="f32")
-    parser.add_argument("--cores", type=int, dest="threads")
+    parser.add_argument("--threads", type=int, metavar="N")
     parser.add_argument("--limit", type=int, help="of each set, about this many scenes")
     parser.add_argument(
         "--scenes",

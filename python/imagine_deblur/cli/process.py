@@ -11,8 +11,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from imagine_deblur.cli.exit_codes import exit_code
+from imagine_deblur.cli.options import add_options, be_polite, options_from
 from imagine_deblur.errors import ImagineDeblurError, OptionsError
-from imagine_deblur.options import ENGINES, PRECISIONS, SCHEDULINGS, SUBSAMPLINGS, Options
+from imagine_deblur.options import Options
 from imagine_deblur.report import Report
 from imagine_deblur.session import Session
 
@@ -48,95 +50,13 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(run=run)
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that fill `Options`."""
-    default = Options()
-    blur = parser.add_argument_group("blur and model")
-    blur.add_argument(
-        "--psf",
-        metavar="PSF",
-        default=default.psf,
-        help="PSF record (JSON), or disk:R, disk:R,SIGMA, gauss:SIGMA in px; default: estimated "
-        "from the capture",
-    )
-    blur.add_argument(
-        "--model",
-        default=default.model,
-        help="auto, fast, best, wiener, identity, or an ONNX file (default: auto)",
-    )
-    blur.add_argument("--engine", choices=ENGINES, default=default.engine)
-    blur.add_argument("--precision", choices=PRECISIONS, default=default.precision)
-    blur.add_argument(
-        "--nsr",
-        type=float,
-        default=default.nsr,
-        help="noise-to-signal ratio at Nyquist; default: as found in the capture",
-    )
-    blur.add_argument(
-        "--no-guard", dest="guard", action="store_false", help="skip the reblur check"
-    )
-    blur.add_argument(
-        "--without-information",
-        choices=("passthrough", "error"),
-        default=default.without_information,
-        help="when the blur cannot be estimated (default: passthrough)",
-    )
-    blur.add_argument(
-        "--ensemble",
-        type=int,
-        choices=(1, 4, 8),
-        default=default.ensemble,
-        help="average the network over so many flips and turns",
-    )
-    blur.add_argument(
-        "--deadline",
-        type=float,
-        metavar="SECONDS",
-        default=default.deadline,
-        help="seconds a frame may take",
-    )
-    out = parser.add_argument_group("output")
-    out.add_argument("--quality", type=int, default=default.quality, help="JPEG quality, 1-100")
-    out.add_argument("--subsampling", choices=SUBSAMPLINGS, default=default.subsampling)
-    out.add_argument("--progressive", action="store_true")
-    out.add_argument("--overwrite", action="store_true", help="replace existing outputs")
-    out.add_argument("--salvage", action="store_true", help="restore what a damaged file holds")
-    limits = parser.add_argument_group("limits")
-    limits.add_argument("--max-ram", default=default.max_ram, help="such as 300MB (the default)")
-    limits.add_argument("--max-pixels", type=int, default=default.max_pixels)
-    limits.add_argument("--temp-dir", metavar="DIR", default=default.temp_dir)
-    limits.add_argument("--cache-dir", metavar="DIR", default=default.cache_dir)
-    limits.add_argument(
-        "--cores",
-        dest="threads",
-        type=int,
-        metavar="N",
-        default=default.threads,
-        help="threads to compute with; default: the cores this process may use",
-    )
-    limits.add_argument("--pin", action="store_true", help="pin worker threads to cores")
-    limits.add_argument("--nice", type=int, default=default.nice, help="0 to 19")
-    limits.add_argument("--scheduling", choices=SCHEDULINGS, default=default.scheduling)
-    limits.add_argument("--tile", type=int, default=default.tile, help="longest tile side, px")
-    limits.add_argument("--overlap", type=int, default=default.overlap, help="blend margin, px")
-
-
-def options_from(parsed: argparse.Namespace) -> Options:
-    """Return the options the flags ask for."""
-    from dataclasses import fields
-
-    return Options(**{f.name: getattr(parsed, f.name) for f in fields(Options)})
-
-
 def run(parsed: argparse.Namespace) -> int:
     """Restore every source; see the package for the exit codes."""
-    from imagine_deblur.cli.main import exit_code
-
     options = options_from(parsed)
     if parsed.sources == ["-"]:
         return _pipe(parsed, options)
     jobs = _jobs(parsed.sources, parsed.output)
-    _be_polite(options)
+    be_polite(options)
     first_failure = 0
     with Session(options) as session:
         for source, target in jobs:
@@ -151,14 +71,6 @@ def run(parsed: argparse.Namespace) -> int:
                 print(f"imagine-deblur: {source}: {error}", file=sys.stderr)
                 first_failure = first_failure or exit_code(error)
     return first_failure
-
-
-def _be_polite(options: Options) -> None:
-    """The calling thread computes too, and this process is ours: lower it as asked."""
-    if options.nice or options.scheduling != "normal":
-        from imagine_deblur import _core
-
-        _core.make_this_thread_polite(options.nice, options.scheduling)
 
 
 def _pipe(parsed: argparse.Namespace, options: Options) -> int:

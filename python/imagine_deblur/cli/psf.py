@@ -108,7 +108,7 @@ def _save(records: list[dict[str, Any]], parsed: argparse.Namespace) -> None:
 def run_calibrate(parsed: argparse.Namespace) -> int:
     """Calibrate and save the record."""
     from imagine_deblur.calibration import calibrate_files
-    from imagine_deblur.capture.blur import given_blur
+    from imagine_deblur.psf.presets import named_psf
 
     result = calibrate_files(
         parsed.files,
@@ -120,7 +120,7 @@ def run_calibrate(parsed: argparse.Namespace) -> int:
         centre=None if parsed.centre is None else tuple(parsed.centre),
         extent_km=parsed.extent_km,
         family=parsed.family,
-        initial_psf=None if parsed.psf is None else given_blur(parsed.psf).psf,
+        initial_psf=None if parsed.psf is None else named_psf(parsed.psf).psf,
     )
     print(json.dumps(result.to_dict()) if parsed.json else result.summary())
     return 0
@@ -128,11 +128,11 @@ def run_calibrate(parsed: argparse.Namespace) -> int:
 
 def run_show(parsed: argparse.Namespace) -> int:
     """Print the record's figures and write its plots."""
-    from imagine_deblur.capture.blur import given_blur
     from imagine_deblur.errors import PsfError
     from imagine_deblur.psf.models import PSF
+    from imagine_deblur.psf.presets import named_psf
 
-    psf = given_blur(parsed.record).psf
+    psf = named_psf(parsed.record).psf
     if not isinstance(psf, PSF):
         raise PsfError(f"{parsed.record} holds a grid of PSFs; show its PSFs one by one")
     figures = {
@@ -155,6 +155,15 @@ def run_show(parsed: argparse.Namespace) -> int:
             parsed.output,
             before=parsed.before,
             after=parsed.after,
-            reference=parsed.reference,
+            reference=None if parsed.reference is None else _reference_spectrum(parsed),
         )
     return 0
+
+
+def _reference_spectrum(parsed: argparse.Namespace) -> Any:
+    from imagine_deblur.calibration.reference import read_reference
+    from imagine_deblur.psf.plots import capture_gsd_m, power_spectrum
+
+    gsd_m = capture_gsd_m(parsed.record)
+    scene = read_reference(parsed.reference, capture_gsd_m=gsd_m)
+    return power_spectrum(scene.image, gsd_m / scene.working_gsd_m)

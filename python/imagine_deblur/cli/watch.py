@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from imagine_deblur.cli.process import add_options, options_from
-from imagine_deblur.options import Options
+from imagine_deblur.cli.options import add_options, be_polite, options_from
 from imagine_deblur.watch.inbox import InboxBusyError
 from imagine_deblur.watch.service import EXIT_BUSY, Service
 from imagine_deblur.watch.settings import AFTER, ON_FAILURE, WatchSettings
@@ -137,17 +136,9 @@ def run(parsed: argparse.Namespace) -> int:
 
     settings = WatchSettings(**{f.name: getattr(parsed, f.name) for f in fields(WatchSettings)})
     options = options_from(parsed)
-    _be_polite(options)
+    be_polite(options)
     try:
         return Service(parsed.inbox, parsed.outbox, settings, options).run()
     except InboxBusyError as error:
         print(f"imagine-deblur: {error}", file=sys.stderr)
         return EXIT_BUSY
-
-
-def _be_polite(options: Options) -> None:
-    """The calling thread computes too, and this process is ours: lower it as asked."""
-    if options.nice or options.scheduling != "normal":
-        from imagine_deblur import _core
-
-        _core.make_this_thread_polite(options.nice, options.scheduling)

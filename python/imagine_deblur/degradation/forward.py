@@ -17,7 +17,7 @@ from imagine_deblur.degradation.shake import random_walk_kernel
 from imagine_deblur.degradation.srgb import to_encoded, to_linear
 from imagine_deblur.errors import InputImageError, OptionsError
 from imagine_deblur.psf.models import PSF
-from imagine_deblur.restoration.extension import fast_length, reflect_index
+from imagine_deblur.support.fft_size import fast_length, reflect_index
 
 __all__ = [
     "add_noise",

@@ -11,25 +11,25 @@ from imagine_deblur.engines.identity import CallableEngine, IdentityEngine
 from imagine_deblur.engines.onnxruntime import OrtEngine, find_onnxruntime
 from imagine_deblur.engines.openvino import OpenVinoEngine, find_openvino
 from imagine_deblur.engines.scaled import ScaledEngine
-from imagine_deblur.engines.self_ensemble import EnsembleEngine
+from imagine_deblur.engines.self_ensemble import SelfEnsembleEngine
 from imagine_deblur.engines.settings import EngineSettings, resolve_precision
 from imagine_deblur.engines.spec import Engine, EngineSpec, Tile, native
-from imagine_deblur.engines.winograd import BuiltinEngine
+from imagine_deblur.engines.winograd import WinogradEngine
 
 __all__ = [
     "ENGINES",
-    "BuiltinEngine",
     "CallableEngine",
     "Engine",
     "EngineSettings",
     "EngineSpec",
-    "EnsembleEngine",
     "IdentityEngine",
     "ModelDescriptor",
     "OpenVinoEngine",
     "OrtEngine",
     "ScaledEngine",
+    "SelfEnsembleEngine",
     "Tile",
+    "WinogradEngine",
     "describe",
     "find_onnxruntime",
     "find_openvino",

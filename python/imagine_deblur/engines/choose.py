@@ -14,10 +14,11 @@ from imagine_deblur.engines.openvino import CURE as _OPENVINO_CURE
 from imagine_deblur.engines.openvino import OpenVinoEngine, find_openvino
 from imagine_deblur.engines.settings import EngineSettings
 from imagine_deblur.engines.spec import Engine
-from imagine_deblur.engines.winograd import BuiltinEngine, read_plain_network
+from imagine_deblur.engines.winograd import WinogradEngine, read_plain_network
 from imagine_deblur.errors import EngineError, OptionsError
+from imagine_deblur.options import ENGINES as _OPTIONS
 
-ENGINES = ("auto", "builtin", "openvino", "onnxruntime", "identity")
+ENGINES = (*_OPTIONS, "identity")
 
 _log = logging.getLogger("imagine_deblur.engines")
 
@@ -27,14 +28,14 @@ def select(engine: str = "auto") -> str:
 
     Parameters
     ----------
-    engine : {"auto", "builtin", "openvino", "onnxruntime", "identity"}
+    engine : {"auto", "winograd", "openvino", "onnxruntime", "identity"}
         ``"auto"``: OpenVINO where it is found, else ONNX Runtime; for a network that the core does
         not compute itself.
 
     Returns
     -------
     str
-        ``"builtin"``, ``"openvino"``, ``"onnxruntime"`` or ``"identity"``.
+        ``"winograd"``, ``"openvino"``, ``"onnxruntime"`` or ``"identity"``.
 
     Raises
     ------
@@ -45,7 +46,7 @@ def select(engine: str = "auto") -> str:
     """
     if engine not in ENGINES:
         raise OptionsError("engine", engine, ", ".join(ENGINES))
-    if engine in ("identity", "builtin"):
+    if engine in ("identity", "winograd"):
         return engine
     if engine == "auto":
         return _first_found()
@@ -89,7 +90,7 @@ def open_engine(
         What `describe` returned.
     tile : (int, int)
         Rows and columns of the tile in px, halo included, multiples of `descriptor.multiple_of`.
-    engine : {"auto", "builtin", "openvino", "onnxruntime", "identity"}
+    engine : {"auto", "winograd", "openvino", "onnxruntime", "identity"}
         ``"auto"`` takes the core's own engine where the network is of this package and f32 is
         allowed, else OpenVINO; it goes on to ONNX Runtime, with a warning in the log, where
         OpenVINO is found but cannot run (its library needs a newer system, say). ``"identity"``
@@ -117,12 +118,12 @@ def open_engine(
         and settings.precision in ("f32", "auto")
         and read_plain_network(descriptor)
     ):
-        return BuiltinEngine(descriptor, tile, settings)
+        return WinogradEngine(descriptor, tile, settings)
     chosen = select(engine)
     if chosen == "identity":
         return _identity(descriptor, tile)
     openers: dict[str, Callable[..., Any]] = {
-        "builtin": BuiltinEngine,
+        "winograd": WinogradEngine,
         "openvino": OpenVinoEngine,
         "onnxruntime": OrtEngine,
     }

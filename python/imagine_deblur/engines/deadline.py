@@ -26,13 +26,14 @@ class Choice:
     Attributes
     ----------
     model : Model
-    ensemble : int
+    folds : int
+        Of the self-ensemble.
     expected_seconds : float
         For the whole frame, on the machine as it was when probed.
     """
 
     model: Model
-    ensemble: int
+    folds: int
     expected_seconds: float
 
 
@@ -46,7 +47,7 @@ class Chooser:
     """
 
     def __init__(self, options: Options, threads: int) -> None:
-        self._options = replace(options, ensemble=1)
+        self._options = replace(options, self_ensemble=1)
         self._threads = threads
         self._seconds_per_pixel: dict[str, float] = {}
         self.other_seconds_per_pixel = _LINEAR_SECONDS_PER_PIXEL
@@ -58,14 +59,14 @@ class Chooser:
         """
         other = self.other_seconds_per_pixel * pixels * _SAFETY
         present = bundled_models()
-        for name, ensemble in CHOICES:
+        for name, folds in CHOICES:
             if name == "wiener":
                 break
             if name not in present:
                 continue
-            seconds = other + self._speed(name) * pixels * ensemble * _OVERHEAD * _SAFETY
+            seconds = other + self._speed(name) * pixels * folds * _OVERHEAD * _SAFETY
             if seconds <= deadline:
-                return Choice(resolve_model(name, self._options.precision), ensemble, seconds)
+                return Choice(resolve_model(name, self._options.precision), folds, seconds)
         return Choice(WIENER, 1, other)
 
     def observe(self, pixels: int, seconds: dict[str, float]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imagine_deblur.capture.noise import bank_level
+from imagine_deblur.capture.nsr import rounded_nsr
 from imagine_deblur.engines.descriptor import (
     ModelDescriptor,
     clean_sibling,
@@ -133,22 +133,22 @@ class Model:
         known = 0 if self.descriptor is None else self.descriptor.working_bytes
         return rows * columns * (known or _WORKING_BYTES) // self.scale**2
 
-    def wiener_spec(self, level: float | None, *, guarded: bool) -> WienerSpec | None:
+    def wiener_spec(self, level: float | None, *, checked: bool) -> WienerSpec | None:
         """Return the planes the linear stage makes, None where it does not run.
 
         Parameters
         ----------
         level : float or None
             The ratio that suits the capture best. A network with a ``noise`` plane takes a bank
-            whose ratios are multiples of it (`capture.noise.bank_level`); another keeps those of
+            whose ratios are multiples of it (`capture.nsr.rounded_nsr`); another keeps those of
             its training.
-        guarded : bool
-            The guard needs a base plane to fall back to, also for a network that takes none.
+        checked : bool
+            The reblur check needs a base plane to fall back to, also for a network that takes none.
         """
-        if self.linear or (self._takes_capture_only and guarded):
+        if self.linear or (self._takes_capture_only and checked):
             return WienerSpec((level or DEFAULT_NSR,), 0)
         bank = None if self.descriptor is None else self.descriptor.bank
-        return bank.scaled(bank_level(level)) if bank is not None and bank.level else bank
+        return bank.scaled(rounded_nsr(level)) if bank is not None and bank.level else bank
 
     def input_indices(self, bands: int, spec: WienerSpec | None) -> list[int]:
         """Return the plane each engine input reads: the capture's bands, then the bank's planes.
@@ -284,9 +284,9 @@ def build_engine(
             engine=options.engine,
             settings=settings,
         )
-        if options.ensemble > 1:
-            folds = options.ensemble if rows == columns else 4
-            opened = engines.EnsembleEngine(opened, folds)
+        if options.self_ensemble > 1:
+            folds = options.self_ensemble if rows == columns else 4
+            opened = engines.SelfEnsembleEngine(opened, folds)
         if model.scale > 1:
             opened = engines.ScaledEngine(opened, model.scale)
     elif model.function is not None:

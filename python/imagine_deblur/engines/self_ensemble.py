@@ -14,11 +14,10 @@ import numpy as np
 
 from imagine_deblur.engines.spec import Engine, EngineSpec, Tile
 from imagine_deblur.errors import OptionsError
+from imagine_deblur.options import FOLDS
 
-FOLDS = (1, 4, 8)
 
-
-class EnsembleEngine:
+class SelfEnsembleEngine:
     """An engine that asks another 4 or 8 times.
 
     Parameters
@@ -36,9 +35,9 @@ class EnsembleEngine:
     def __init__(self, inner: Engine, folds: int) -> None:
         spec = inner.spec
         if folds not in FOLDS[1:]:
-            raise OptionsError("ensemble", folds, "4 or 8")
+            raise OptionsError("self_ensemble", folds, "4 or 8")
         if folds == 8 and spec.tile_rows != spec.tile_columns:
-            raise OptionsError("ensemble", folds, "4 where tiles are not square")
+            raise OptionsError("self_ensemble", folds, "4 where tiles are not square")
         self._inner, self._folds = inner, folds
         self.spec: EngineSpec = replace(spec)
         self._input = np.empty(spec.input_shape, np.float32)
@@ -46,7 +45,7 @@ class EnsembleEngine:
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {**self._inner.settings, "ensemble": self._folds}
+        return {**self._inner.settings, "self_ensemble": self._folds}
 
     def infer(self, input: Tile, output: Tile) -> None:
         """Average the inner engine's answers, each turned back."""

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imagine_deblur.errors import OptionsError
-
-PRECISIONS = ("f32", "bf16", "int8", "auto")
+from imagine_deblur.options import PRECISIONS
 
 _CPUINFO = Path("/proc/cpuinfo")
 # x86 flags with bfloat16 dot products in hardware. AVX-512 without them emulates bfloat16 and is

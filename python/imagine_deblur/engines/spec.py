@@ -24,7 +24,7 @@ class EngineSpec:
     Attributes
     ----------
     name : str
-        ``"identity"``, ``"builtin"``, ``"openvino"``, ``"onnxruntime"`` or ``"callable"``.
+        ``"identity"``, ``"winograd"``, ``"openvino"``, ``"onnxruntime"`` or ``"callable"``.
     precision : str
         What the runtime really computes in: ``"f32"`` or ``"bf16"``; ``"int8"`` for a quantised
         network.

@@ -150,7 +150,7 @@ def _plain_network(graph: OnnxGraph, descriptor: ModelDescriptor) -> PlainNetwor
     return PlainNetwork(layers, unshuffle, int(start[0]), float(offset.ravel()[0]))
 
 
-class BuiltinEngine(NativeEngine):
+class WinogradEngine(NativeEngine):
     """A network of `imagine_deblur.train` computed by the core.
 
     Parameters
@@ -177,18 +177,18 @@ class BuiltinEngine(NativeEngine):
         self, descriptor: ModelDescriptor, tile: tuple[int, int], settings: EngineSettings
     ) -> None:
         if settings.precision not in ("f32", "auto"):
-            raise OptionsError("precision", settings.precision, "f32 or auto with engine builtin")
+            raise OptionsError("precision", settings.precision, "f32 or auto with engine winograd")
         network = read_plain_network(descriptor)
         if network is None:
             raise EngineError(
                 f"{descriptor.path}: not a float32 network of imagine_deblur.train; it needs "
                 "onnxruntime or openvino",
-                engine="builtin",
+                engine="winograd",
                 model=str(descriptor.path),
             )
         from imagine_deblur import _core
 
-        self.spec = EngineSpec.of(descriptor, "builtin", "f32", tile)
+        self.spec = EngineSpec.of(descriptor, "winograd", "f32", tile)
         fields = asdict(self.spec)
         del fields["name"], fields["precision"]
         self.native = _core.PlainNetworkEngine(

@@ -164,3 +164,11 @@ def load_field(path: str | os.PathLike[str]) -> PsfField:
     if values.get("id") != field.id:
         raise PsfError(f"{os.fspath(path)}: its id does not match its content; it is damaged")
     return field
+
+
+def middle_psf(psf: PSF | PsfField) -> PSF:
+    """Return the PSF, or the one in the middle of a field."""
+    if isinstance(psf, PSF):
+        return psf
+    row = psf.grid[len(psf.grid) // 2]
+    return row[len(row) // 2]

@@ -210,6 +210,11 @@ class PSF:
         share = np.cumsum(np.bincount(radius.ravel(), weights=kernel.ravel()))
         return int(np.searchsorted(share, fraction * share[-1]))
 
+    @property
+    def moves(self) -> bool:
+        """Whether linear motion is part of it."""
+        return any(isinstance(part, Motion) for part in self.components)
+
     def mtf(self, frequency: npt.ArrayLike, angle_deg: float | None = None) -> FloatArray:
         """Modulation transfer function, see `mtf.mtf`."""
         return mtf.mtf(self, frequency, angle_deg)

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from imagine_deblur.psf.components import FloatArray, Sampled
+from imagine_deblur.psf.components import FloatArray, Sampled, Transfer
 
-if TYPE_CHECKING:
-    from imagine_deblur.psf.models import PSF
+
+class Blur(Protocol):
+    """What the figures are read off: a `PSF`."""
+
+    @property
+    def components(self) -> tuple[Any, ...]: ...
+
+    @property
+    def extent_px(self) -> float: ...
+
+    def at(self, fy: npt.ArrayLike, fx: npt.ArrayLike) -> Transfer: ...
+
+    def transfer(self, fy: npt.ArrayLike, fx: npt.ArrayLike) -> Transfer: ...
+
 
 _DIRECTIONS = 32
 # Sub-samples per pixel for encircled energy of analytic kernels.
 _OVERSAMPLING = 8
 
 
-def mtf(psf: PSF, frequency: npt.ArrayLike, angle_deg: float | None = None) -> FloatArray:
+def mtf(psf: Blur, frequency: npt.ArrayLike, angle_deg: float | None = None) -> FloatArray:
     """Modulus of the transfer function.
 
     Parameters
@@ -46,7 +58,7 @@ def mtf(psf: PSF, frequency: npt.ArrayLike, angle_deg: float | None = None) -> F
     return np.asarray(np.abs(psf.at(down, right)).mean(axis=-1))
 
 
-def mtf50(psf: PSF, angle_deg: float | None = None) -> float:
+def mtf50(psf: Blur, angle_deg: float | None = None) -> float:
     """Lowest frequency in cycles/px where the MTF is a half.
 
     Analytic PSFs are followed beyond Nyquist's frequency up to 4 cycles/px, sampled ones up to 0.5;
@@ -67,7 +79,7 @@ def mtf50(psf: PSF, angle_deg: float | None = None) -> float:
     return float(0.5 * (low + high))
 
 
-def encircled_energy(psf: PSF, radius_px: npt.ArrayLike) -> FloatArray:
+def encircled_energy(psf: Blur, radius_px: npt.ArrayLike) -> FloatArray:
     """Share of the flux within a radius of the kernel's centre.
 
     Parameters

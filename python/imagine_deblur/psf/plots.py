@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imagine_deblur.capture.blur import given_blur
 from imagine_deblur.errors import PsfError
-from imagine_deblur.psf.field import PsfField
+from imagine_deblur.psf.field import middle_psf
 from imagine_deblur.psf.models import PSF
+from imagine_deblur.psf.presets import named_psf
 from imagine_deblur.psf.record import Record, load_record
 from imagine_deblur.psf.uncertainty import mtf_band
+from imagine_deblur.support.colour import LUMA
 
 FloatArray = npt.NDArray[np.float64]
 PathLike = str | os.PathLike[str]
 
-_LUMA = np.array([0.299, 0.587, 0.114])
 _MAX_SIDE = 1024
 _LOW = (0.01, 0.04)  # cycles/px: blur takes little there
 _CAPTURE_GSD_M = 39.0
@@ -60,7 +60,7 @@ def power_spectrum(image: npt.NDArray[Any], px_per_capture_px: float = 1.0) -> S
     """
     scaled = image.astype(np.float64) / (255.0 if image.dtype == np.uint8 else 1.0)
     colour = scaled.ndim == 3 and scaled.shape[2] == 3
-    plane = scaled @ _LUMA if colour else scaled.reshape(scaled.shape[0], scaled.shape[1])
+    plane = scaled @ np.array(LUMA) if colour else scaled.reshape(scaled.shape[0], scaled.shape[1])
     rows, columns = int(plane.shape[0]), int(plane.shape[1])
     side = min(rows, columns, _MAX_SIDE) // 2 * 2
     if side < 32:
@@ -96,7 +96,7 @@ def plot_record(
     *,
     before: PathLike | None = None,
     after: PathLike | None = None,
-    reference: PathLike | None = None,
+    reference: Spectrum | None = None,
 ) -> None:
     """Draw a PSF record, and the spectra of a capture around its restoration.
 
@@ -109,8 +109,8 @@ def plot_record(
         PNG, PDF or SVG, by its ending.
     before, after : path, optional
         A capture, and its restoration.
-    reference : path, optional
-        A sharp scene: see `calibration.read_reference`; needs the extra ``[geo]``.
+    reference : Spectrum, optional
+        Of a sharp scene, see `power_spectrum`.
 
     Raises
     ------
@@ -121,12 +121,8 @@ def plot_record(
     """
     spectra: dict[str, Spectrum] = {}
     loaded = _load(record)
-    capture_gsd = loaded.gsd_m or _CAPTURE_GSD_M
     if reference is not None:
-        from imagine_deblur.calibration.reference import read_reference
-
-        scene = read_reference(reference, capture_gsd_m=capture_gsd)
-        spectra["reference"] = power_spectrum(scene.image, capture_gsd / scene.working_gsd_m)
+        spectra["reference"] = reference
     for name, path in (("capture", before), ("restored", after)):
         if path is not None:
             spectra[name] = power_spectrum(_picture(path))
@@ -213,13 +209,15 @@ def _draw_profiles(axes: Any, spectra: Mapping[str, Spectrum]) -> None:
 
 
 def _load(record: PathLike) -> Record:
-    psf = given_blur(os.fspath(record)).psf
-    if isinstance(psf, PSF):
-        return load_record(record) if Path(record).is_file() else Record(psf)
-    if isinstance(psf, PsfField):
-        middle = psf.grid[len(psf.grid) // 2]
-        return Record(middle[len(middle) // 2])
-    raise PsfError(f"{os.fspath(record)}: no PSF to draw")
+    psf = named_psf(os.fspath(record)).psf
+    if isinstance(psf, PSF) and Path(record).is_file():
+        return load_record(record)
+    return Record(middle_psf(psf))
+
+
+def capture_gsd_m(record: PathLike) -> float:
+    """Return the GSD of a record in m/px; of one that does not tell it, the usual 39."""
+    return _load(record).gsd_m or _CAPTURE_GSD_M
 
 
 def _picture(path: PathLike) -> npt.NDArray[np.uint8]:

@@ -124,7 +124,7 @@ def _cells(item: Item) -> tuple[Cell, ...]:
     nsr = report.get("nsr")
     ratio = _number(nsr[len(nsr) // 2]) if isinstance(nsr, list | tuple) and nsr else None
     mask = block_map(report)
-    replaced = _number(report.get("guard_replaced"))
+    replaced = _number(report.get("replaced_blocks"))
     share = None
     if mask is not None:
         share = float((mask > 0).mean())

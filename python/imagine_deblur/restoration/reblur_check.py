@@ -1,4 +1,4 @@
-"""The reblur guard: a restored picture, blurred again, must be the capture.
+"""The reblur check: a restored picture, blurred again, must be the capture.
 
 Whatever the network did, ``h (*) x_hat`` has to reproduce the capture ``y`` up to noise, rounding
 and JPEG error, since the blur is known. The residual ``r = y - h (*) x_hat`` of the luma is
@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from imagine_deblur.psf.field import PsfField
 from imagine_deblur.restoration.extension import Float32Array
-from imagine_deblur.restoration.wiener import LUMA, Complex64Array, SpectrumPlan
+from imagine_deblur.restoration.wiener import Complex64Array, SpectrumPlan
+from imagine_deblur.support.colour import LUMA
 
 if TYPE_CHECKING:
     from imagine_deblur._core import Plane, Strip
@@ -34,7 +35,7 @@ _ROUNDING = 1 / (12 * 255**2)  # power of the error of rounding to 8 bits
 _BUSIER = 1.05  # standard deviation of a block over the capture's that counts as busier
 
 KEPT, WIENER, CAPTURE = 0, 1, 2
-"""Values of a guard mask: the network's block was kept, or replaced by which picture."""
+"""Values of a block map: the network's block was kept, or replaced by which picture."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Piece:
 
 
 @dataclass
-class Guard:
+class ReblurCheck:
     """Limits of the review, and what it found.
 
     Attributes
@@ -214,7 +215,7 @@ def _measure(
 
 def _nearest_cells(field: PsfField, strip: Strip, shape: tuple[int, int]) -> NDArray[np.intp]:
     """Return, for each block of a strip's window, the number of the cell its centre is nearest."""
-    size = Guard.BLOCK
+    size = ReblurCheck.BLOCK
     rows = strip.window[0] + np.arange(shape[0]) * size + size // 2
     columns = np.arange(shape[1]) * size + size // 2
     grid_rows, grid_columns = len(field.grid), len(field.grid[0])
@@ -224,10 +225,10 @@ def _nearest_cells(field: PsfField, strip: Strip, shape: tuple[int, int]) -> NDA
 
 
 class _BlockSums:
-    """Sums over blocks of `Guard.BLOCK` px; a run of rows never shares a block with another run."""
+    """Sums over blocks of `ReblurCheck.BLOCK` px; runs of rows never share a block."""
 
     def __init__(self, rows: int, columns: int) -> None:
-        size = Guard.BLOCK
+        size = ReblurCheck.BLOCK
         self._starts = np.arange(0, columns, size)
         self.shape = shape = (-(-rows // size), len(self._starts))
         row_counts = np.minimum(size, rows - np.arange(shape[0]) * size)
@@ -248,7 +249,7 @@ class _BlockSums:
 
     def take(self, part: _BlockSums, piece: Piece) -> None:
         """Copy the blocks a piece keeps."""
-        size = Guard.BLOCK
+        size = ReblurCheck.BLOCK
         target = slice(piece.write.start // size, -(-piece.write.stop // size))
         source = slice(piece.kept.start // size, -(-piece.kept.stop // size))
         for mine, other in zip(self._sums, part._sums, strict=True):
@@ -288,8 +289,8 @@ class _BlockSums:
         columns: NDArray[np.float64],
         owned: NDArray[np.bool_] | None,
     ) -> None:
-        edges = np.arange(0, len(columns), Guard.BLOCK)
-        first = rows.start // Guard.BLOCK
+        edges = np.arange(0, len(columns), ReblurCheck.BLOCK)
+        first = rows.start // ReblurCheck.BLOCK
         sums = np.add.reduceat(columns, edges, axis=0)
         kept = slice(first, first + len(edges))
         target[kept] = sums if owned is None else np.where(owned[kept], sums, target[kept])
@@ -346,7 +347,7 @@ class _BlockSums:
 
 def _from_the_middle(length: int) -> Float32Array:
     """Places along an axis counted from the middle of their block, the last block as it is."""
-    size = Guard.BLOCK
+    size = ReblurCheck.BLOCK
     place = np.arange(length)
     width = np.minimum(size, length - place // size * size)
     return np.asarray(place % size - (width - 1) / 2, np.float32)
@@ -392,7 +393,7 @@ class _Planes:
         self, blocks: NDArray[np.bool_], first_row: int, kind: int, base_plane: int
     ) -> None:
         """Fade another picture into the restored rows where `blocks` is set."""
-        size = Guard.BLOCK
+        size = ReblurCheck.BLOCK
         columns = self._capture[0].shape[1]
         for index in np.flatnonzero(_dilated(blocks).any(axis=1)):
             top = first_row + int(index) * size
@@ -428,7 +429,7 @@ def _fade(
     blocks: NDArray[np.bool_], rows: NDArray[np.intp], columns: NDArray[np.intp]
 ) -> Float32Array:
     """Weights that are 1 inside set blocks and fall to 0 across their neighbours, bilinearly."""
-    size = Guard.BLOCK
+    size = ReblurCheck.BLOCK
     corners = np.pad(blocks, 1, mode="edge")
     # A corner of the block grid has weight 1 when any block around it is set.
     weight = (corners[:-1, :-1] | corners[1:, :-1] | corners[:-1, 1:] | corners[1:, 1:]).astype(

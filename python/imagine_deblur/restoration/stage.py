@@ -1,4 +1,4 @@
-"""The Wiener bank and the guard as the pipeline's linear stage."""
+"""The Wiener bank and the reblur check as the pipeline's linear stage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from imagine_deblur.psf.field import PsfField
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.restoration.extension import Float32Array
-from imagine_deblur.restoration.reblur_check import Guard, Piece
+from imagine_deblur.restoration.reblur_check import Piece, ReblurCheck
 from imagine_deblur.restoration.wiener import (
     Complex64Array,
     SpectrumPlan,
@@ -49,7 +49,7 @@ class WienerStage:
     psf : PSF or PsfField
         A field costs one pass a cell.
     spec : WienerSpec
-    guard : Guard or None
+    reblur_check : ReblurCheck or None
         Reviews the restored rows; None accepts everything.
     executor : concurrent.futures.Executor, optional
         Runs blocks of rows and columns.
@@ -67,12 +67,12 @@ class WienerStage:
         psf: PSF | PsfField,
         spec: WienerSpec,
         *,
-        guard: Guard | None = None,
+        reblur_check: ReblurCheck | None = None,
         executor: Executor | None = None,
         checked: bool = False,
     ) -> None:
         self.field = psf if isinstance(psf, PsfField) else PsfField(((psf,),))
-        self.spec, self.guard = spec, guard
+        self.spec, self.reblur_check = spec, reblur_check
         self._executor, self._checked = executor, checked
         lowest = min(spec.nsr)
         psfs = {psf for _, _, psf in self.field.cells}
@@ -167,7 +167,7 @@ class WienerStage:
 
     def review(self, strip: Strip) -> int:
         """Check the restored rows against the capture; return how many blocks were replaced."""
-        if self.guard is None:
+        if self.reblur_check is None:
             return 0
         rows, columns = strip.capture[0].shape
         pieces = cut_columns(columns, self._margin)
@@ -177,7 +177,9 @@ class WienerStage:
             for row, column, psf in self.field.cells:
                 yield row, column, self._otf_of(psf, plan)
 
-        return self.guard.review(strip, plan, self.field, otfs, self._work(plan, strip), pieces)
+        return self.reblur_check.review(
+            strip, plan, self.field, otfs, self._work(plan, strip), pieces
+        )
 
 
 def cut_columns(columns: int, margin: int) -> list[Piece]:
@@ -194,11 +196,11 @@ def cut_columns(columns: int, margin: int) -> list[Piece]:
     -------
     list of Piece
         One for frames up to 4096 px wide. Reads begin, and writes begin and end, on multiples of
-        the guard's block; a piece at the frame's border reads as many columns as the others.
+        the check's block; a piece at the frame's border reads as many columns as the others.
     """
     if columns <= _PIECE_COLUMNS:
         return [Piece(slice(0, columns), slice(0, columns))]
-    block = Guard.BLOCK
+    block = ReblurCheck.BLOCK
     step = -(-columns // -(-columns // _PIECE_COLUMNS))
     step += -step % block
     margin += -margin % block

@@ -41,6 +41,7 @@ from imagine_deblur.restoration.extension import (
     extend_rows,
     plan_extension,
 )
+from imagine_deblur.support.colour import LUMA
 
 Complex64Array = NDArray[np.complex64]
 Store = Callable[[int, slice, Float32Array, bool], None]
@@ -49,9 +50,6 @@ TransferArray = NDArray[np.float32] | NDArray[np.complex64]
 # numpy's annotations of its transforms know double precision only; single precision in gives
 # single precision out since numpy 2.
 _fft = cast(Any, np.fft)
-
-LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in luma (ITU-R BT.601, as in JPEG)."""
 
 CHROMA = 30.0
 """Ratio of the colour differences in units of the luma's; see docs/search.md."""

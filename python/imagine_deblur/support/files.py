@@ -9,8 +9,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
-from imagine_deblur.errors import OutputExistsError
+from imagine_deblur.errors import InputImageError, OptionsError, OutputExistsError
+
+Source = str | os.PathLike[str] | bytes | IO[bytes]
+Target = str | os.PathLike[str] | IO[bytes] | None
 
 
 @contextmanager
@@ -114,3 +118,61 @@ def _umask() -> int:
     except OSError:
         pass
     return 0o022
+
+
+def read_all(source: object) -> bytes:
+    """Return the bytes of a source that is not a path.
+
+    Raises
+    ------
+    InputImageError
+        Neither bytes nor a file open for reading bytes.
+    """
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source)
+    read = getattr(source, "read", None)
+    data = read() if callable(read) else None
+    if not isinstance(data, bytes):
+        raise InputImageError(
+            f"expected a path, bytes or a binary file, got {type(source).__name__}"
+        )
+    return data
+
+
+def choose_target(path: str | None, output: Target, *, overwrite: bool) -> Path | IO[bytes]:
+    """Return where a result goes, and refuse early what would fail late.
+
+    Parameters
+    ----------
+    path : str or None
+        Of the source, which is never written over.
+    output : path, binary file or None
+        None: beside the source, ``NAME.restored.jpg``.
+    overwrite : bool
+        Replace an existing file.
+
+    Raises
+    ------
+    OptionsError
+        No output and no path, or the output is the source.
+    OutputExistsError
+        The output exists and `overwrite` is false.
+    OSError
+        The source cannot be read.
+    """
+    target: Path | IO[bytes]
+    if output is not None:
+        target = Path(output) if isinstance(output, str | os.PathLike) else output
+    elif path is not None:
+        target = Path(path).with_suffix(".restored.jpg")
+    else:
+        raise OptionsError("output", None, "a path or a binary file when the source has no path")
+    if isinstance(target, Path) and target.exists():
+        if path is not None and Path(path).exists() and target.samefile(path):
+            raise OptionsError("output", os.fspath(target), "a file other than the source")
+        if not overwrite:
+            raise OutputExistsError(target)
+    if path is not None:
+        with open(path, "rb"):  # a missing or forbidden source is named before any work
+            pass
+    return target

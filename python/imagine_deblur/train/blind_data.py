@@ -21,9 +21,9 @@ from imagine_deblur.degradation import forward as degradation
 from imagine_deblur.degradation.shake import random_walk_kernel
 from imagine_deblur.evaluation.protocols import load_scene, truncated_gaussian
 from imagine_deblur.psf import PSF, Disk, Gaussian, Motion, Sampled
-from imagine_deblur.psf.estimation.blocks import LUMA
 from imagine_deblur.psf.estimation.spectrum import Summary, summarise
 from imagine_deblur.psf.estimation.table import table_scalars
+from imagine_deblur.support.colour import LUMA_NOISE, LUMA_WEIGHTS
 
 FloatImage = npt.NDArray[np.float32]
 
@@ -32,8 +32,7 @@ TRUTH = ("radius", "sigma", "truncated", "noise", "quality", "length", "angle", 
 of motion, its direction in degrees, 1 for blurs outside the family of disk and Gaussian."""
 
 # Luma of independent noise of equal amplitude in red, green and blue, and of their rounding.
-_LUMA_SHARE = float(np.sqrt(0.299**2 + 0.587**2 + 0.114**2))
-_ROUNDING = _LUMA_SHARE / np.sqrt(12) / 255
+_ROUNDING = LUMA_NOISE / np.sqrt(12) / 255
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ def add_sensor_noise(
     Coloured noise is what demosaicing, denoising and sharpening in a camera leave: white noise
     through a random smooth filter, of the same variance.
     """
-    s = s * _LUMA_SHARE
+    s = s * LUMA_NOISE
     if not coloured or s == 0.0:
         return degradation.add_noise(image, s, rng, model=model)
     field = degradation.add_noise(np.zeros_like(image), 1.0, rng, model="awgn")
@@ -163,7 +162,7 @@ def quality_table(quality: int) -> bytes:
 
 def load_luma(path: Path) -> npt.NDArray[np.float16]:
     """Luma of a sharp scene in [0, 1]; half precision is a tenth of its 8-bit rounding."""
-    return (load_scene(path) @ LUMA).astype(np.float16)
+    return (load_scene(path) @ LUMA_WEIGHTS).astype(np.float16)
 
 
 def vary(scene: FloatImage, rng: np.random.Generator) -> FloatImage:

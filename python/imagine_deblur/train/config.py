@@ -28,7 +28,7 @@ class PlanesConfig:
     """The Wiener bank in front of the network.
 
     `nsr` are multiples of the noise-to-signal ratio found in each capture, see
-    `imagine_deblur.capture.noise.bank_level`; `base` indexes the one that is given in colour and
+    `imagine_deblur.capture.noise.rounded_nsr`; `base` indexes the one that is given in colour and
     that the residual is added to; `chroma` is as in `imagine_deblur.restoration.wiener.WienerSpec`.
     """
 

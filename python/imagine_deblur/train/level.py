@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from imagine_deblur.capture.noise import mean_power
 from imagine_deblur.capture.nsr import GUESS, features
+from imagine_deblur.capture.spectrum import mean_power
 from imagine_deblur.evaluation.metrics.fidelity import psnr
 from imagine_deblur.session import Session
 from imagine_deblur.train.blind import joined
@@ -54,7 +54,7 @@ def generate(
         flat or all but sharp.
     """
     sessions = [
-        Session(model=model, nsr=float(10.0**e), guard=False, threads=1, max_ram="4GB")
+        Session(model=model, nsr=float(10.0**e), reblur_check=False, threads=1, max_ram="4GB")
         for e in EXPONENTS
     ]
     scenes = Scenes(folder, region=400, smallest=200)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from imagine_deblur.capture.noise import bank_level, mean_power
-from imagine_deblur.capture.nsr import choose_level
+from imagine_deblur.capture.nsr import filter_nsr, rounded_nsr
+from imagine_deblur.capture.spectrum import mean_power
 from imagine_deblur.psf import PSF
 from imagine_deblur.restoration.wiener import WienerSpec, wiener_planes
 from imagine_deblur.train.config import DataConfig
@@ -39,7 +39,7 @@ def input_planes(capture: NDArray[np.uint8], psf: PSF, spec: WienerSpec) -> Floa
         `plane_names` in order, each image value minus 0.5.
     """
     if spec.level:
-        spec = spec.scaled(bank_level(choose_level(mean_power([capture]), psf)))
+        spec = spec.scaled(rounded_nsr(filter_nsr(mean_power([capture]), psf)))
     image = capture.astype(np.float32) / np.float32(255)
     planes = np.concatenate([np.moveaxis(image, -1, 0), wiener_planes(image, psf, spec)])
     planes -= np.float32(0.5)

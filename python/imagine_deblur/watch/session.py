@@ -27,10 +27,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imagine_deblur.capture.blur import given_blur, parse_preset
 from imagine_deblur.errors import IntegrityError
 from imagine_deblur.options import Options
 from imagine_deblur.psf.models import PSF
+from imagine_deblur.psf.presets import named_psf, parse_preset
 from imagine_deblur.report import Report
 from imagine_deblur.session import Session
 from imagine_deblur.watch import verify
@@ -90,7 +90,7 @@ class GuardedSession:
         self._otf: tuple[Any, int] | None = None
         self.artifacts = self._read_psf(self._options)
         self.session = self._open({})
-        descriptor = self.session._model.descriptor
+        descriptor = self.session.parts.model.descriptor
         if descriptor is not None:
             self.artifacts.append(Artifact.read("weights", Path(descriptor.path)))
             if self.artifacts[-1].sha256 != descriptor.sha256:
@@ -210,17 +210,17 @@ class GuardedSession:
             self._mend(findings)
 
     def _golden_size(self) -> tuple[int, int]:
-        engine = self.session._engine
-        if engine is not None and self.session._model.is_network:
+        engine = self.session.parts.engine
+        if engine is not None and self.session.parts.model.is_network:
             # A frame of one tile of the size in use: the engine stays, and is what is tested.
-            halo = 2 * self.session._model.halo
+            halo = 2 * self.session.parts.model.halo
             return engine[1].tile_rows - halo, engine[1].tile_columns - halo
-        side = self.session._model.tile_side(self._options.tile)
+        side = self.session.parts.model.tile_side(self._options.tile)
         return side, side
 
     def _golden_digest(self, size: tuple[int, int]) -> tuple[str, EngineKey]:
         """Return what the golden picture becomes, and its size and engine."""
-        psf = None if self.session._given is not None else _GOLDEN_PSF
+        psf = None if self.session.given is not None else _GOLDEN_PSF
         restored, _ = self.session.restore_with_report(golden_picture(*size), psf=psf)
         low, high = _GOLDEN_RANGE
         if not (np.isfinite(restored).all() and restored.min() > low and restored.max() < high):
@@ -230,7 +230,7 @@ class GuardedSession:
 
     def _engine_key(self) -> EngineKey:
         """Return what the engine in use was made for: model, folds, tile."""
-        engine = self.session._engine
+        engine = self.session.parts.engine
         if engine is None:
             return ()
         model, *rest = engine[0]
@@ -238,7 +238,7 @@ class GuardedSession:
 
     def _otf_is_good(self) -> bool:
         """Whether the transfer function is the one that was there when it was first seen."""
-        stage = None if self.session._stage is None else self.session._stage[1]
+        stage = self.session.parts.stage
         if stage is None or stage._otf is None:
             return True
         crc = zlib.crc32(np.ascontiguousarray(stage._otf).data)
@@ -247,17 +247,16 @@ class GuardedSession:
         return self._otf[1] == crc
 
     def _engine_is_good(self) -> bool:
-        if self.session._engine is None:
+        if self.session.parts.engine is None:
             return True
-        key, engine = self.session._engine
+        key, engine = self.session.parts.engine
         if getattr(key[0], "descriptor", None) is None:
             return True  # no weights
         known = self._engine_key()
         found = self._probe(engine)
         if known not in self._probes:
             # The first answer counts only when an engine made afresh gives it too.
-            self.session._engine = None
-            again = self._probe(self.session._engine_for(*key))  # type: ignore[arg-type]
+            again = self._probe(self.session.parts.reopen_engine())
             if again != found:
                 return False
             self._probes[known] = found
@@ -297,7 +296,7 @@ class GuardedSession:
 
     def _open(self, changes: dict[str, Any]) -> Session:
         session = Session(replace(self._options, **changes))
-        session.check_spectra = True
+        session.parts.check_spectra = True
         return session
 
     def reload_psf(self) -> None:
@@ -311,7 +310,7 @@ class GuardedSession:
         artifacts = self._read_psf(self._options)
         given = self._options.psf
         if given is not None:
-            given_blur(given)  # raises before anything is changed
+            named_psf(given)  # raises before anything is changed
         self.artifacts = artifacts + [a for a in self.artifacts if a.kind != "psf"]
         self._reopen()
         self._psf_digest = self._psf_of(self.session)
@@ -327,7 +326,7 @@ class GuardedSession:
 
     @staticmethod
     def _psf_of(session: Session) -> str:
-        given = session._given
+        given = session.given
         if given is None or given.psf is None:
             return ""
         return hashlib.sha256(json.dumps(given.psf.to_dict()).encode()).hexdigest()

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from imagine_deblur import _core
 from imagine_deblur.errors import InputImageError
+from imagine_deblur.support.colour import LUMA_WEIGHTS
 
 FloatArray = NDArray[np.float32]
 
@@ -24,7 +25,6 @@ _CROP = 512
 _MEAN_LIMIT = 14.0  # 8-bit steps between smoothed block means
 _BUSY_FACTOR, _BUSY_FLOOR = 4.0, 12.0  # of a block's standard deviation, 8-bit steps
 _PEAK, _PEAK_GAIN = 400.0, 60.0  # over the median power, and gain, of the same frequency
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def doubt(capture: str, output: str, *, salvage: bool = False) -> str | None:
@@ -69,7 +69,7 @@ def _strips(reader: Any) -> Iterator[FloatArray]:
     while left > 0:
         rows = reader.read_rows(min(BLOCK, left))
         left -= len(rows)
-        yield rows @ _LUMA if rows.ndim == 3 and rows.shape[2] == 3 else _grey(rows)
+        yield rows @ LUMA_WEIGHTS if rows.ndim == 3 and rows.shape[2] == 3 else _grey(rows)
 
 
 def _grey(rows: NDArray[np.uint8]) -> FloatArray:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from imagine_deblur.support.colour import LUMA_WEIGHTS
+
 FloatArray = npt.NDArray[np.floating]
 
 # Outputs per block: a (64, 64 + taps - 1) matrix stays in cache and keeps BLAS busy.
@@ -66,5 +68,4 @@ def luma(image: FloatArray) -> npt.NDArray[np.float32]:
     """Rec. 601 luma of (R, C, 3), or a grey (R, C) image as it is; float32."""
     if image.ndim == 2:
         return np.asarray(image, dtype=np.float32)
-    weights = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-    return np.asarray(np.asarray(image, dtype=np.float32) @ weights)
+    return np.asarray(np.asarray(image, dtype=np.float32) @ LUMA_WEIGHTS)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imagine_deblur.errors import EstimationError, InputImageError
+from imagine_deblur.support.colour import LUMA_WEIGHTS
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.intp]
@@ -16,8 +17,6 @@ Image = npt.NDArray[Any]
 
 STEP = 4
 """Pixels between the samples on which blocks are judged."""
-
-LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 # Thresholds on encoded values in [0, 1].
 _CLIPPED = 252 / 255
@@ -97,11 +96,13 @@ def check_image(image: Image, smallest: int) -> Image:
 def luma(block: Image) -> FloatArray:
     """Luma (ITU-R BT.601) of a piece of a frame, float32 in [0, 1]; uint8 or float32 in."""
     if block.dtype == np.uint8:
-        weight = LUMA / np.float32(255.0)
+        weight = LUMA_WEIGHTS / np.float32(255.0)
         if block.ndim == 2:
             return block * np.float32(1 / 255)
         return block.astype(np.float32) @ weight
-    return np.ascontiguousarray(block if block.ndim == 2 else block @ LUMA, dtype=np.float32)
+    return np.ascontiguousarray(
+        block if block.ndim == 2 else block @ LUMA_WEIGHTS, dtype=np.float32
+    )
 
 
 def positions(length: int, size: int, count: int | None = None) -> IntArray:
@@ -154,7 +155,7 @@ def _measure(sample: Image, left: IntArray) -> FloatArray:
     if values.ndim == 2:
         values = values[:, :, None]
     high, low = values.max(axis=2), values.min(axis=2)
-    grey = values @ LUMA if values.shape[2] == 3 else values[:, :, 0]
+    grey = values @ LUMA_WEIGHTS if values.shape[2] == 3 else values[:, :, 0]
     step = np.zeros_like(grey)
     step[:-1, :-1] = 0.5 * (
         np.square(grey[1:, :-1] - grey[:-1, :-1]) + np.square(grey[:-1, 1:] - grey[:-1, :-1])

@@ -1,0 +1,83 @@
+"""One look at a capture: its blur, its noise, and how to undo the one under the other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from imagine_deblur.capture import policy
+from imagine_deblur.capture.compression import shows_jpeg
+from imagine_deblur.capture.noise import is_clean
+from imagine_deblur.capture.nsr import filter_nsr, measured_nsr
+from imagine_deblur.capture.result import Analysis, Capture
+from imagine_deblur.capture.spectrum import mean_power
+from imagine_deblur.errors import EstimationError
+from imagine_deblur.psf.models import PSF
+
+
+def analyse(
+    capture: Capture,
+    given: Analysis | None,
+    *,
+    nsr: float | None,
+    wants_clean: bool,
+    raise_unknown: bool,
+) -> Analysis:
+    """Look at a capture once.
+
+    Parameters
+    ----------
+    capture : Capture
+    given : Analysis or None
+        With the PSF that is given; None estimates it.
+    nsr : float or None
+        The ratio that is given; None measures it.
+    wants_clean : bool
+        The model has another network for clean captures, so that it matters which this is.
+    raise_unknown : bool
+        Raise where the capture does not tell its blur; otherwise it is passed through.
+
+    Raises
+    ------
+    EstimationError
+        The capture does not tell its blur, with `raise_unknown`.
+    """
+    found = given or _estimated(capture, raise_unknown=raise_unknown)
+    coded = capture.coded
+    found = policy.passed_if_small(
+        found, lambda: shows_jpeg(capture.images()) if coded is None else coded
+    )
+    psf = found.psf
+    if found.sharp or psf is None:
+        return found
+    if (wants_clean or found.psf_source == "estimated") and not coded:
+        found = replace(found, clean=is_clean(capture.images(), psf))
+    if nsr is not None:
+        found = replace(found, measured_nsr=nsr, filter_nsr=nsr)
+    else:
+        power = mean_power(capture.images())
+        found = replace(
+            found, measured_nsr=measured_nsr(power, psf), filter_nsr=filter_nsr(power, psf)
+        )
+    return policy.shrink_uncertain(found)
+
+
+def _estimated(capture: Capture, *, raise_unknown: bool) -> Analysis:
+    from imagine_deblur.psf.estimation import estimate_psf  # 8 MB that a given PSF does not need
+
+    try:
+        estimate = estimate_psf(capture.images(), quantisation=capture.quantisation)
+    except EstimationError as error:
+        if raise_unknown:
+            raise
+        return Analysis(warnings=(f"passed through unrestored: {error}",))
+    confidence = float(estimate.confidence)
+    if policy.foreign(estimate):
+        warning = "the blur is neither defocus nor linear motion: it was not undone"
+        return Analysis(PSF(()), "estimated", confidence, warnings=(warning,))
+    warnings: tuple[str, ...] = ()
+    if confidence < policy.DOUBTFUL:
+        warnings = (
+            f"the estimated blur is doubtful (confidence {confidence:.2f}): estimate it from "
+            "several captures and give the record",
+        )
+    return Analysis(estimate.psf, "estimated", confidence, warnings=warnings)

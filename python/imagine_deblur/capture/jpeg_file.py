@@ -1,0 +1,122 @@
+"""A JPEG file as a capture: opened once for its facts, decoded where its samples are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagine_deblur import _core
+from imagine_deblur.capture.result import Capture
+from imagine_deblur.options import Options
+from imagine_deblur.support.provenance import comment, xmp
+
+_DECODER_SHARE = 4  # of max_ram that libjpeg may use for a progressive frame's coefficients
+
+_WHOLE_PIXELS = 8_000_000
+"""Frames up to this many pixels are looked at whole, larger ones in evenly spread runs of rows:
+the estimate's error no longer falls, and the decoded rows take 24 MB at most."""
+
+_RUN_ROWS = 512
+_LEAST_RUN_ROWS = 128  # what the estimate needs
+_SKIPPED_ROWS = 64  # decoded at a time and thrown away
+
+
+class JpegFile:
+    """A capture that is a JPEG.
+
+    Parameters
+    ----------
+    data : str or bytes
+        Path, or the file's content.
+    options : Options
+        Limits of the decoder, and whether a damaged file is salvaged.
+
+    Raises
+    ------
+    InputImageError, TruncatedJpegError, OSError
+        The file cannot be used; the message names it and the cure.
+    """
+
+    def __init__(self, data: str | bytes, options: Options) -> None:
+        self._data, self._options = data, options
+        self._max_memory_bytes = options.ram_bytes // _DECODER_SHARE
+        self.reader = self._open()
+        self.info = self.reader.info
+        self.shape: tuple[int, int, int] = (
+            self.info["rows"],
+            self.info["columns"],
+            self.info["bands"],
+        )
+
+    def _open(self) -> _core.JpegReader:
+        return _core.JpegReader(
+            self._data,
+            salvage=self._options.salvage,
+            max_pixels=self._options.max_pixels,
+            max_memory_bytes=self._max_memory_bytes,
+        )
+
+    @property
+    def capture(self) -> Capture:
+        """The file as what is looked at before it is restored."""
+        tables = self.info["quantisation"]
+        return Capture(lambda: self._samples, tables[0] if tables else None)
+
+    @cached_property
+    def _samples(self) -> list[NDArray[np.uint8]]:
+        """The whole frame, or evenly spread runs of rows of one that is large."""
+        reader = self._open()  # the other one stays at the first row
+        rows, columns = self.shape[:2]
+        if rows * columns <= _WHOLE_PIXELS:
+            return [reader.read_rows(rows)]
+        run = min(rows, _RUN_ROWS, max(_LEAST_RUN_ROWS, _WHOLE_PIXELS // columns))
+        runs = max(1, _WHOLE_PIXELS // (columns * run))
+        step = max(run, rows // runs)
+        kept: list[NDArray[np.uint8]] = []
+        for top in range(0, rows - run + 1, step)[:runs]:
+            kept.append(reader.read_rows(run))
+            for _ in range(top + run, min(top + step, rows), _SKIPPED_ROWS):
+                reader.read_rows(_SKIPPED_ROWS)
+        return kept
+
+    def forget_samples(self) -> None:
+        """Give the memory of the samples that were looked at back."""
+        self.__dict__.pop("_samples", None)
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return what was lost on the way in, once the frame was read."""
+        found = []
+        if self.reader.salvage is not None:
+            line, message = self.reader.salvage
+            found.append(f"salvaged: damaged from scanline {line}: {message}")
+        if self.info["icc_dropped"]:
+            found.append("the CMYK profile was dropped: the output is RGB")
+        return tuple(found)
+
+    def output(self, descriptor: int, facts: Mapping[str, Any]) -> _core.JpegOutput:
+        """Return how the restored frame is written.
+
+        Parameters
+        ----------
+        descriptor : int
+            Of the open file; -1 keeps the bytes in memory.
+        facts : mapping
+            Provenance, as plain JSON values.
+        """
+        subsampling = self._options.subsampling
+        if subsampling == "keep":
+            found = self.info["subsampling"]
+            subsampling = found if found in ("4:4:4", "4:2:2", "4:2:0") else "4:2:0"
+        return _core.JpegOutput(
+            descriptor=descriptor,
+            quality=self._options.quality,
+            subsampling=subsampling,
+            progressive=self._options.progressive,
+            max_memory_bytes=self._max_memory_bytes,
+            xmp=xmp(facts),
+            comment=comment(facts),
+        )

@@ -1,0 +1,68 @@
+"""What a capture is to those who look at it, and what they found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagine_deblur.psf.field import PsfField
+from imagine_deblur.psf.models import PSF
+
+Image = NDArray[np.uint8] | NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What is known of a capture before it is restored.
+
+    Attributes
+    ----------
+    psf : PSF, PsfField or None
+        None when the capture does not tell its blur and should be passed through.
+    psf_source : {"estimated", "given", "record", "preset", "none"}
+    confidence : float or None
+        Of an estimate, in [0, 1].
+    measured_nsr : float or None
+        Noise-to-signal power ratio at Nyquist that the capture shows, see `nsr.measured_nsr`.
+    filter_nsr : float or None
+        The ratio that restores the capture best, see `nsr.filter_nsr`.
+    clean : bool
+        Rounding is most of the capture's noise, see `noise.is_clean`.
+    sharp : bool
+        The blur is so small that undoing it could only harm: the capture is passed through.
+    warnings : tuple of str
+    """
+
+    psf: PSF | PsfField | None = None
+    psf_source: str = "none"
+    confidence: float | None = None
+    measured_nsr: float | None = None
+    filter_nsr: float | None = None
+    clean: bool = False
+    sharp: bool = False
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Capture:
+    """A capture, or enough of it to tell its blur and its noise.
+
+    Attributes
+    ----------
+    images : callable
+        Returns (R, C, 3) or (R, C) uint8 or float32 arrays, the frame or parts of it. Called where
+        the samples are needed, so that a file is not decoded for nothing.
+    quantisation : (64,) uint16 ndarray or None
+        Luma table of the capture's JPEG file; None for an array, whose past is not known.
+    """
+
+    images: Callable[[], Sequence[Image]]
+    quantisation: NDArray[np.uint16] | None = None
+
+    @property
+    def coded(self) -> bool | None:
+        """Whether it was JPEG; None where that is not known."""
+        return None if self.quantisation is None else True

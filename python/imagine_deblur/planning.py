@@ -1,0 +1,151 @@
+"""Tiles, strips and bytes of a frame, decided before anything is allocated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from imagine_deblur import _core
+from imagine_deblur.errors import MemoryBudgetError
+from imagine_deblur.restoration.stage import WienerStage
+
+_HEADROOM = 8 << 20  # the next attempt may begin with a little more resident memory
+_SLACK = 4 << 20  # for small allocations between here and the peak
+
+SHORTER_TILES = (384, 256, 192, 128)
+"""Tile sides tried in turn, px, where strips of longer ones do not fit the memory."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a frame may take.
+
+    Attributes
+    ----------
+    max_ram : int
+        Bytes the process may take, less `host`.
+    host : int
+        Bytes it held before the session began.
+    base : int
+        Resident bytes with the engine loaded, without the pool.
+    """
+
+    max_ram: int
+    host: int
+    base: int
+
+
+def pool_bytes(
+    shape: tuple[int, int, int],
+    *,
+    float32: bool,
+    engine: _core.Engine,
+    engine_bytes: int,
+    stage: WienerStage | None,
+    options: _core.PipelineOptions,
+    plan: _core.TilePlan,
+    budget: Budget,
+) -> int:
+    """Return the bytes of the buffer pool for a frame in strips of whole rows of tiles.
+
+    Parameters
+    ----------
+    shape : (int, int, int)
+        Rows, columns and bands.
+    float32 : bool
+        The samples are float32, not uint8.
+    engine, engine_bytes
+        Who computes the tiles, and the bytes it needs beside the pool while they run.
+    stage : WienerStage or None
+    options : PipelineOptions
+    plan : TilePlan
+    budget : Budget
+
+    Raises
+    ------
+    MemoryBudgetError
+        Not even strips of one row of tiles fit.
+    """
+    scratch = kept = kept_least = 0
+    if stage is not None:
+        shortest = min(plan.tile_rows + 2 * stage.margin_rows(), shape[0])
+        scratch, kept = stage.scratch_bytes(*shape), stage.kept_bytes(*shape)
+        kept_least = stage.kept_bytes(shortest, *shape[1:])
+    return plan_pool(
+        whole=_core.pipeline_bytes(*shape, float32, engine, stage, options, plan.grid_rows),
+        least=_core.pipeline_bytes(*shape, float32, engine, stage, options, 1),
+        max_ram=budget.max_ram,
+        host=budget.host,
+        base=budget.base,
+        engine_bytes=engine_bytes,
+        scratch=scratch,
+        kept=kept,
+        kept_least=kept_least,
+    )
+
+
+def plan_pool(
+    *,
+    whole: int,
+    least: int,
+    max_ram: int,
+    host: int,
+    base: int,
+    engine_bytes: int,
+    scratch: int,
+    kept: int,
+    kept_least: int,
+) -> int:
+    """Return the bytes of the buffer pool for a frame.
+
+    Parameters
+    ----------
+    whole, least : int
+        Bytes the pool needs for the frame in one strip, and in the shortest strips.
+    max_ram : int
+        Bytes the process may take, less `host`.
+    host : int
+        What `host_bytes` returned before anything was allocated.
+    base : int
+        Resident bytes with the engine loaded, without the pool.
+    engine_bytes : int
+        Memory the engine needs beside the pool, while tiles run.
+    scratch : int
+        Bytes of `whole` that are given back before tiles run.
+    kept, kept_least : int
+        Bytes the linear stage keeps outside the pool, for `whole` and for `least`.
+
+    Returns
+    -------
+    int
+        `whole` where it fits, else what is left, at least `least`.
+
+    Raises
+    ------
+    MemoryBudgetError
+        Not even the shortest strips fit; `wanted` is the `max_ram` that would do, or the memory
+        cgroup's limit is too low.
+    """
+    allowed = max_ram + host
+    limit = _core.memory_limits()["cgroup_limit_bytes"]
+    if limit is not None:
+        allowed = min(allowed, limit)
+    base += _SLACK
+    if base + whole + kept + max(0, engine_bytes - scratch) <= allowed:
+        return whole
+    # Of a pool that is shared out to short strips, transforms take the largest part.
+    room = int((allowed - base - engine_bytes) / (1.0 + kept_least / least))
+    if room >= least:
+        return min(room, whole)
+    wanted = base - host + engine_bytes + least + kept_least + _HEADROOM
+    raise MemoryBudgetError(
+        f"this frame needs {_mib(wanted)} MiB even in the shortest strips (interpreter and runtime "
+        f"{_mib(base - host)}, engine {_mib(engine_bytes)}, linear stage {_mib(kept_least)}, "
+        f"buffer pool {_mib(least)}, headroom {_mib(_HEADROOM)}); {_mib(allowed - host)} MiB are "
+        "allowed: raise max_ram (--max-ram) or the memory cgroup's limit",
+        wanted=wanted,
+        allowed=allowed - host,
+    )
+
+
+def _mib(count: int) -> int:
+    return -(-count // (1 << 20))

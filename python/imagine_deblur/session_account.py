@@ -1,0 +1,109 @@
+"""What a session says of a frame: the provenance inside the file and the report."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from imagine_deblur._version import VERSION
+from imagine_deblur.capture.result import Analysis
+from imagine_deblur.engines.model import IDENTITY
+from imagine_deblur.report import Report
+from imagine_deblur.session_parts import Parts, Run
+from imagine_deblur.support.process_memory import status_bytes
+
+_PHASES = ("read", "linear", "gather", "engine", "store", "review", "write")
+
+
+def facts(run: Run, found: Analysis) -> dict[str, Any]:
+    """Return how a frame is restored, as plain JSON values."""
+    return {
+        "version": VERSION,
+        "model": run.model.name,
+        "model_sha256": run.model.sha256,
+        "engine": run.engine.name,
+        "precision": run.engine.precision,
+        "self_ensemble": run.folds,
+        "psf": None if found.psf is None else found.psf.to_dict(),
+        "psf_id": None if found.psf is None else found.psf.id,
+        "psf_source": found.psf_source,
+        "nsr": None if run.spec is None else list(run.spec.nsr),
+    }
+
+
+def plan_of(parts: Parts, run: Run, found: Analysis, shape: tuple[int, int, int]) -> dict[str, Any]:
+    """Return what would be done to a frame, as plain JSON values."""
+    return {
+        **dict(zip(("rows", "columns", "bands"), shape, strict=True)),
+        "threads": parts.threads,
+        "tile": [run.engine.tile_rows, run.engine.tile_columns],
+        "pool_bytes": run.pool.capacity,
+        "warnings": list(found.warnings),
+        **facts(run, found),
+    }
+
+
+def report_of(
+    parts: Parts,
+    run: Run,
+    found: Analysis,
+    shape: tuple[int, int, int],
+    native: dict[str, Any],
+    *,
+    source: str | None,
+    output: str | None,
+    times: tuple[float, float],
+) -> Report:
+    """Return the report of a frame that has run.
+
+    Parameters
+    ----------
+    parts, run
+        What it ran through.
+    found : Analysis
+        With the frame's warnings.
+    shape : (int, int, int)
+        Rows, columns, bands.
+    native : dict
+        The core's account.
+    source, output : str or None
+        Paths.
+    times : (float, float)
+        `time.perf_counter` at the start, and when the analysis stood.
+    """
+    seconds = {"estimate": times[1] - times[0]}
+    seconds |= {phase: native[f"{phase}_seconds"] for phase in _PHASES}
+    seconds["total"] = time.perf_counter() - times[0]
+    if parts.chooser is not None:
+        parts.chooser.observe(shape[0] * shape[1], seconds)
+    check = None if run.stage is None else run.stage.reblur_check
+    return Report(
+        source=source,
+        output=output,
+        rows=shape[0],
+        columns=shape[1],
+        bands=shape[2],
+        restored=run.model is not IDENTITY,
+        model=run.model.name,
+        model_sha256=run.model.sha256,
+        engine=run.engine.name,
+        precision=run.engine.precision,
+        self_ensemble=run.folds,
+        psf=None if found.psf is None else {"id": found.psf.id, **found.psf.to_dict()},
+        psf_source=found.psf_source,
+        psf_confidence=found.confidence,
+        nsr=() if run.spec is None else run.spec.nsr,
+        seconds=seconds,
+        peak_bytes=status_bytes("VmHWM"),
+        pool=run.pool.statistics(),
+        tiles=native["tiles"],
+        tile_rows=native["tile_rows"],
+        tile_columns=native["tile_columns"],
+        strips=native["strips"],
+        margin_rows=native["margin_rows"],
+        replaced_blocks=native["replaced_blocks"],
+        block_map=None if check is None else check.frame_mask(shape[0], shape[1]),
+        threads=parts.threads,
+        warnings=found.warnings,
+        version=VERSION,
+    )

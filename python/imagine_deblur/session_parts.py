@@ -1,0 +1,335 @@
+"""The parts a session keeps warm from frame to frame: threads, engine, linear stage, pool."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagine_deblur import _core
+from imagine_deblur.capture.analysis import analyse
+from imagine_deblur.capture.result import Analysis, Capture
+from imagine_deblur.engines.deadline import Chooser
+from imagine_deblur.engines.model import IDENTITY, Model, build_engine, resolve_model
+from imagine_deblur.errors import MemoryBudgetError
+from imagine_deblur.options import Options
+from imagine_deblur.planning import SHORTER_TILES, Budget, pool_bytes
+from imagine_deblur.psf.field import PsfField
+from imagine_deblur.psf.models import PSF
+from imagine_deblur.restoration.reblur_check import ReblurCheck
+from imagine_deblur.restoration.stage import WienerStage
+from imagine_deblur.restoration.wiener import WienerSpec
+from imagine_deblur.support.process_memory import host_bytes, return_free_memory, status_bytes
+
+Progress = Callable[[float], object]
+Frame = NDArray[np.uint8] | NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one frame runs through.
+
+    Attributes
+    ----------
+    model : Model
+    folds : int
+        Of the self-ensemble.
+    spec : WienerSpec or None
+        The planes of the linear stage.
+    engine, stage, pool, workers, options
+        As `imagine_deblur._core.run_jpeg` takes them.
+    """
+
+    model: Model
+    folds: int
+    spec: WienerSpec | None
+    engine: _core.Engine
+    stage: WienerStage | None
+    pool: _core.BufferPool
+    workers: _core.WorkerPool
+    options: _core.PipelineOptions
+
+    def jpeg(
+        self, reader: _core.JpegReader, output: _core.JpegOutput, progress: Progress | None
+    ) -> tuple[dict[str, Any], bytes | None]:
+        """Restore what a reader reads; return the core's account, and the bytes without a file."""
+        return _core.run_jpeg(
+            reader,
+            output,
+            self.engine,
+            self.stage,
+            self.pool,
+            self.workers,
+            self.options,
+            _keep_going(progress),
+        )
+
+    def array(self, image: Frame, out: Frame, progress: Progress | None) -> dict[str, Any]:
+        """Restore an array into another; return the core's account."""
+        return _core.run_array(
+            image,
+            out,
+            self.engine,
+            self.stage,
+            self.pool,
+            self.workers,
+            self.options,
+            _keep_going(progress),
+        )
+
+
+class Parts:
+    """Makes what a frame needs, and keeps it for the next one.
+
+    Parameters
+    ----------
+    options : Options
+
+    Attributes
+    ----------
+    threads : int
+        Threads that compute.
+    model : Model
+        The one that was asked for; a capture's analysis may choose its sibling.
+    chooser : Chooser or None
+        Chooses the model by the deadline.
+    reblur_check : ReblurCheck
+        Limits of the check; every frame gets a fresh one like it.
+    check_spectra : bool
+        See `restoration.wiener.SpectrumPlan`; costs a few per cent of the linear stage.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.reblur_check = ReblurCheck()
+        self.check_spectra = False
+        self._host = host_bytes()
+        self.threads = options.threads or int(_core.topology()["usable_threads"])
+        self.model: Model = resolve_model(options.model, options.precision)
+        by_deadline = options.deadline is not None and options.model == "auto"
+        self.chooser = Chooser(options, self.threads) if by_deadline else None
+        self._workers: _core.WorkerPool | None = None
+        self._executor: ThreadPoolExecutor | None = None
+        self._engine: tuple[tuple[object, ...], _core.Engine] | None = None
+        self._stage: tuple[tuple[object, ...], WienerStage] | None = None
+        self._pool: _core.BufferPool | None = None
+        self._base = 0  # resident with the engine loaded, before its first tile
+        self._sides: dict[tuple[object, ...], int] = {}  # tile side that fitted, by frame and model
+
+    def close(self) -> None:
+        """Give threads, memory and the engine back."""
+        if self._executor is not None:
+            self._executor.shutdown()
+        self._workers = self._executor = self._engine = self._stage = self._pool = None
+
+    @property
+    def engine(self) -> tuple[tuple[object, ...], _core.Engine] | None:
+        """The engine in use behind the key it was made for, None before the first frame."""
+        return self._engine
+
+    @property
+    def stage(self) -> WienerStage | None:
+        """The linear stage in use, None before the first frame that needs one."""
+        return None if self._stage is None else self._stage[1]
+
+    def analyse(self, capture: Capture, given: Analysis | None) -> Analysis:
+        """Look at a capture as far as the model needs it.
+
+        Parameters
+        ----------
+        capture : Capture
+        given : Analysis or None
+            With the PSF where that is known.
+
+        Raises
+        ------
+        EstimationError
+            The capture does not tell its blur, with ``without_information="error"``.
+        """
+        if not self.model.needs_psf:
+            return given or Analysis()
+        return analyse(
+            capture,
+            given,
+            nsr=self.options.nsr,
+            wants_clean=self.model.clean is not None,
+            raise_unknown=self.options.without_information == "error",
+        )
+
+    def prepare(self, shape: tuple[int, int, int], found: Analysis, *, float32: bool) -> Run:
+        """Return the parts for a frame.
+
+        Parameters
+        ----------
+        shape : (int, int, int)
+            Rows, columns, bands.
+        found : Analysis
+            Of the capture.
+        float32 : bool
+            The samples are float32, not uint8.
+
+        Raises
+        ------
+        MemoryBudgetError, EngineError, OptionsError
+        """
+        model, folds = self.model, self.options.self_ensemble
+        if self.chooser is not None and self.options.deadline is not None:
+            choice = self.chooser.choose(shape[0] * shape[1], self.options.deadline)
+            model, folds = choice.model, choice.folds
+        model = model.for_capture(clean=found.clean)
+        if model.needs_psf and (found.psf is None or found.sharp):
+            model = IDENTITY
+        workers = self._threads()
+        spec = model.wiener_spec(found.filter_nsr, checked=self.options.reblur_check)
+        stage = self._stage_for(found.psf, spec, model)
+        engine, options, wanted = self._fit(model, folds, stage, spec, shape, float32)
+        if self._pool is None or self._pool.capacity < wanted:
+            self._pool = None
+            folder = "" if self.options.temp_dir is None else os.fspath(self.options.temp_dir)
+            self._pool = _core.BufferPool(wanted, folder=folder)
+        return Run(model, folds, spec, engine, stage, self._pool, workers, options)
+
+    def _threads(self) -> _core.WorkerPool:
+        if self._workers is None:
+            polite = self.options
+            self._workers = _core.WorkerPool(
+                self.threads,
+                pin=polite.pin,
+                processors=_core.topology()["processors"] if polite.pin else [],
+                nice=polite.nice,
+                scheduling=polite.scheduling,
+            )
+            if self.threads > 1:
+                self._executor = ThreadPoolExecutor(
+                    self.threads,
+                    thread_name_prefix="imagine-deblur-fft",
+                    initializer=_core.make_this_thread_polite,
+                    initargs=(polite.nice, polite.scheduling),
+                )
+        return self._workers
+
+    def _fit(
+        self,
+        model: Model,
+        folds: int,
+        stage: WienerStage | None,
+        spec: WienerSpec | None,
+        shape: tuple[int, int, int],
+        float32: bool,
+    ) -> tuple[_core.Engine, _core.PipelineOptions, int]:
+        """Return engine, options and pool bytes with the longest tiles whose strips fit.
+
+        Tiles of a local network change the picture's memory, not the picture. Others keep the
+        side that was asked for.
+        """
+        overlap = 0 if model.local else self.options.overlap
+        options = _core.PipelineOptions(
+            inputs=model.input_indices(shape[2], spec),
+            overlap=overlap,
+            multiple_of=model.multiple_of,
+            drop_scratch=True,
+        )
+        margin = 0 if stage is None else stage.margin_rows()
+        key = (model.name, model.sha256, folds, spec, margin, shape, float32)
+        asked = self.options.tile
+        sides = [asked, *(s for s in SHORTER_TILES if s < asked and model.local)]
+        sides = sides[sides.index(self._sides.get(key, asked)) :]
+        for side in sides:
+            plan = _core.TilePlan(
+                shape[0],
+                shape[1],
+                tile_rows=model.tile_side(side),
+                tile_columns=model.tile_side(side),
+                overlap=overlap,
+                halo=model.halo,
+                multiple_of=model.multiple_of,
+                may_shrink=model.fixed_side is None,
+            )
+            engine = self.engine_for(model, folds, plan.tile_rows, plan.tile_columns, shape[2])
+            try:
+                wanted = pool_bytes(
+                    shape,
+                    float32=float32,
+                    engine=engine,
+                    engine_bytes=model.working_bytes(plan.tile_rows, plan.tile_columns),
+                    stage=stage,
+                    options=options,
+                    plan=plan,
+                    budget=Budget(self.options.ram_bytes, self._host, self._base),
+                )
+            except MemoryBudgetError:
+                if side == sides[-1]:
+                    raise
+                continue
+            self._sides[key] = side
+            return engine, options, wanted
+        raise AssertionError("no tile side was tried")
+
+    def _stage_for(
+        self, psf: PSF | PsfField | None, spec: WienerSpec | None, model: Model
+    ) -> WienerStage | None:
+        if psf is None or spec is None:
+            return None
+        key = (psf, spec)
+        if self._stage is None or self._stage[0] != key:
+            stage = WienerStage(psf, spec, executor=self._executor, checked=self.check_spectra)
+            self._stage = (key, stage)
+        stage = self._stage[1]
+        # The linear model cannot invent; only networks are reviewed.
+        reviewed = self.options.reblur_check and model.is_network
+        stage.reblur_check = replace(self.reblur_check) if reviewed else None
+        return stage
+
+    def engine_for(
+        self, model: Model, folds: int, rows: int, columns: int, bands: int
+    ) -> _core.Engine:
+        """Return the engine for tiles of one shape, the one in use where it fits.
+
+        Parameters
+        ----------
+        model : Model
+        folds : int
+            Of the self-ensemble.
+        rows, columns : int
+            Of the tile, px, halo included.
+        bands : int
+            Of the frame; matters to models without a network.
+        """
+        key = (model, folds, rows, columns, 0 if model.is_network else bands)
+        if self._engine is None or self._engine[0] != key:
+            self._engine = None  # the old engine's memory goes before the new one comes
+            options = replace(self.options, self_ensemble=folds)
+            self._engine = (key, build_engine(model, options, self.threads, rows, columns, bands))
+            return_free_memory()
+            pool = 0 if self._pool is None else max(0, self._pool.statistics()["resident"])
+            self._base = max(0, status_bytes("VmRSS") - pool)
+        return self._engine[1]
+
+    def reopen_engine(self) -> _core.Engine:
+        """Open the engine in use afresh, from its file.
+
+        Raises
+        ------
+        AssertionError
+            No frame has run yet.
+        """
+        assert self._engine is not None, "no engine is open before the first frame"
+        model, folds, rows, columns, bands = self._engine[0]
+        self._engine = None
+        return self.engine_for(model, folds, rows, columns, bands)  # type: ignore[arg-type]
+
+
+def _keep_going(progress: Progress | None) -> Callable[[float], bool] | None:
+    if progress is None:
+        return None
+
+    def keep_going(fraction: float) -> bool:
+        progress(fraction)
+        return True
+
+    return keep_going
