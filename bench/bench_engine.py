@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from environment import print_environment
+from imagine_deblur.support.process_memory import status_bytes
 
 PLANES = {"35k": 8, "94k": 8, "mimo": 3, "mimo_plus": 3}
 CENTRE_TILE = 256
@@ -97,19 +97,10 @@ def measure_here(job: dict[str, Any]) -> dict[str, Any]:
         "tile_median_s": float(np.median(wall)),
         "tile_min_s": min(wall),
         "tile_cpu_s": min(cpu),
-        "peak_mib": peak_mib(),
+        "peak_mib": status_bytes("VmHWM") / 2**20,
         "precision": engine.spec.precision,
         "version": engine.settings.get("version", ""),
     }
-
-
-def peak_mib() -> float:
-    """Peak resident memory of this process in MiB.
-
-    Not from `getrusage`: its maximum begins with that of the process that started this one.
-    """
-    found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
-    return int(found[1]) / 1024 if found else float("nan")
 
 
 def measure(job: dict[str, Any], probe: str | None) -> dict[str, Any]:

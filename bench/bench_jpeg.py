@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from environment import print_environment
+from imagine_deblur.support.process_memory import status_bytes
 
 
 @dataclass(frozen=True)
@@ -73,17 +74,6 @@ def scene(rows: int, columns: int) -> NDArray[np.uint8]:
     planes *= 45.0 / planes.std()
     planes += 118.0 + rng.normal(0.0, 1.5, planes.shape)
     return np.ascontiguousarray(np.clip(planes, 0, 255).astype(np.uint8).transpose(1, 2, 0))
-
-
-def resident_mib(field: str) -> float:
-    """Return VmRSS (now) or VmHWM (peak since the process began) in MiB.
-
-    Not ``ru_maxrss``, which a child inherits from the process that started it.
-    """
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith(field + ":"):
-            return int(line.split()[1]) / 1024
-    raise SystemExit(f"/proc/self/status has no {field}")
 
 
 def times(work: Callable[[], object], repeats: int) -> list[float]:
@@ -129,9 +119,9 @@ def measure(case: Case, path: Path, repeats: int) -> dict[str, object]:
     from imagine_deblur import _core
 
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-    before = resident_mib("VmRSS")
+    before = status_bytes("VmRSS") / 2**20
     read(path, case.rows_a_call)
-    growth = resident_mib("VmHWM") - before
+    growth = status_bytes("VmHWM") / 2**20 - before
     info = _core.JpegReader(str(path), max_memory_bytes=2**31).info
     pixels = info["rows"] * info["columns"]
     result: dict[str, object] = {

@@ -10,20 +10,11 @@ from imagine_deblur.degradation.forward import add_noise, blur
 from imagine_deblur.degradation.shake import random_walk_kernel
 from imagine_deblur.errors import InputImageError, OptionsError, PsfError
 from imagine_deblur.evaluation.metrics.fidelity import psnr, rmse, ssim
-from imagine_deblur.evaluation.metrics.filters import filter_valid, gaussian_taps, luma
+from imagine_deblur.evaluation.metrics.filters import filter_valid, gaussian_taps
 from imagine_deblur.evaluation.metrics.psf import kernel_rmse, mnc, mtf50_error
 from imagine_deblur.evaluation.metrics.reblur import reblur_residual
 from imagine_deblur.evaluation.metrics.ringing import local_maximum, ringing
 from imagine_deblur.evaluation.metrics.seams import seams
-from imagine_deblur.evaluation.metrics.sharpness import edge_sharpness, sobel_magnitude
-from imagine_deblur.evaluation.metrics.water import (
-    contour,
-    contour_agreement,
-    mask_agreement,
-    otsu_threshold,
-    water_index,
-    water_mask,
-)
 from imagine_deblur.psf import PSF, Disk, Gaussian
 
 
@@ -142,29 +133,6 @@ def test_kernel_rmse_and_mtf50() -> None:
 # Sharpness and ringing
 
 
-def test_sobel_of_a_ramp_and_against_scikit_image() -> None:
-    filters = pytest.importorskip("skimage.filters")
-    ramp = np.tile(np.arange(20, dtype=np.float32) * 0.03, (10, 1))
-    np.testing.assert_allclose(sobel_magnitude(ramp), 0.03, rtol=1e-4)
-    plane = synthetic.natural(40, 50)[..., 0]
-    # scikit-image divides each axis by 4 instead of 8 and the modulus by sqrt(2).
-    expected = filters.sobel(plane)[1:-1, 1:-1] / np.sqrt(2)
-    np.testing.assert_allclose(sobel_magnitude(plane), expected, atol=1e-6)
-
-
-def test_edge_sharpness_falls_with_blur() -> None:
-    scene = synthetic.natural(100, 100)
-    values = [edge_sharpness(blur(scene, PSF((Gaussian(s),)))) for s in (0.0, 1.0, 2.0, 4.0)]
-    assert values == sorted(values, reverse=True)
-    # A Gaussian edge of height 0.6 is steepest by 0.6 / (sqrt(2 pi) sigma) per px.
-    soft = blur(synthetic.edge(128), PSF((Gaussian(5.0),)))
-    assert sobel_magnitude(soft)[:, 40:86].max() == pytest.approx(
-        0.6 / (np.sqrt(2 * np.pi) * 5.0), rel=0.02
-    )
-    with pytest.raises(ValueError, match="share"):
-        edge_sharpness(scene, 0.0)
-
-
 def test_local_maximum_is_the_direct_one() -> None:
     ndimage = pytest.importorskip("scipy.ndimage")
     plane = np.random.default_rng(0).random((31, 44)).astype(np.float32)
@@ -248,50 +216,3 @@ def test_reblur_finds_the_tile_with_an_invention() -> None:
 
 
 # Water
-
-
-def test_otsu_agrees_with_scikit_image_and_a_closed_form() -> None:
-    filters = pytest.importorskip("skimage.filters")
-    values = np.random.default_rng(0).normal(size=5000)
-    values[2000:] += 4.0
-    assert otsu_threshold(values) == pytest.approx(filters.threshold_otsu(values), abs=1e-9)
-    assert otsu_threshold(np.full(7, 0.3)) == 0.3
-
-
-def test_water_mask_of_a_lake() -> None:
-    scene = synthetic.flat(60, 60)
-    scene[...] = (0.4, 0.35, 0.25)
-    scene[20:40, 10:50] = (0.05, 0.15, 0.25)
-    lake = np.zeros((60, 60), dtype=bool)
-    lake[20:40, 10:50] = True
-    mask = water_mask(noisy(scene, 0.01))
-    np.testing.assert_array_equal(mask, lake)
-    assert water_index(scene)[30, 30] == pytest.approx(0.2 / 0.32, rel=1e-5)
-    with pytest.raises(InputImageError, match="R, C, 3"):
-        water_index(luma(scene))
-
-
-def test_mask_and_contour_agreement() -> None:
-    lake = np.zeros((60, 60), dtype=bool)
-    lake[20:40, 10:50] = True
-    moved = np.roll(lake, 1, axis=1)
-    assert mask_agreement(lake, lake) == contour_agreement(lake, lake) == 1.0
-    assert mask_agreement(lake, moved) == pytest.approx(39 / 41)
-    assert contour_agreement(lake, moved, 1.0) == 1.0
-    assert contour_agreement(lake, np.roll(lake, 6, axis=0), 2.0) < 0.5
-    empty = np.zeros_like(lake)
-    assert mask_agreement(empty, empty) == contour_agreement(empty, empty) == 1.0
-    assert mask_agreement(lake, empty) == contour_agreement(lake, empty) == 0.0
-    assert np.count_nonzero(contour(lake)) == 2 * (20 + 40) - 4
-    with pytest.raises(InputImageError, match="bool"):
-        mask_agreement(lake.astype(np.uint8), lake)  # type: ignore[arg-type]
-
-
-def test_contour_agreement_is_the_distance_transforms() -> None:
-    ndimage = pytest.importorskip("scipy.ndimage")
-    rng = np.random.default_rng(3)
-    a, b = (ndimage.gaussian_filter(rng.standard_normal((80, 90)), 3) > 0 for _ in range(2))
-    near_a, near_b = (ndimage.distance_transform_edt(~contour(m)) <= 2.5 for m in (a, b))
-    precision, recall = near_b[contour(a)].mean(), near_a[contour(b)].mean()
-    expected = 2 * precision * recall / (precision + recall)
-    assert contour_agreement(a, b, 2.5) == pytest.approx(expected)

@@ -101,7 +101,6 @@ def test_importing_needs_numpy_alone() -> None:
         "evaluation.protocols",
         "evaluation.metrics.fidelity",
         "evaluation.metrics.noreference",
-        "evaluation.metrics.water",
         "psf.record",
     ]
     code = "import sys\n" + "".join(f"import imagine_deblur.{name}\n" for name in modules)

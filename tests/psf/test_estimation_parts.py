@@ -9,8 +9,8 @@ from imagine_deblur.degradation import forward as degradation
 from imagine_deblur.psf import PSF, Disk, Motion
 from imagine_deblur.psf.estimation import directions, posterior
 from imagine_deblur.psf.estimation.blocks import classify, positions
+from imagine_deblur.psf.estimation.quantisation_table import table_scalars
 from imagine_deblur.psf.estimation.spectrum import FREQUENCY, Summary, radial, summarise
-from imagine_deblur.psf.estimation.table import table_scalars
 
 
 def white(shape, deviation, seed=0):

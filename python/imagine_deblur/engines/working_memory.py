@@ -13,7 +13,7 @@ from imagine_deblur.engines.choose import open_engine
 from imagine_deblur.engines.descriptor import describe
 from imagine_deblur.engines.settings import EngineSettings
 from imagine_deblur.errors import EngineError
-from imagine_deblur.support.process_memory import return_free_memory
+from imagine_deblur.support.process_memory import return_free_memory, status_bytes
 
 _RUNTIMES = ("openvino", "onnxruntime")
 
@@ -57,11 +57,6 @@ def _taken(path: str | os.PathLike[str], side: int, engine: str) -> int:
     return int(done.stdout)
 
 
-def _status(field: str) -> int:
-    with open("/proc/self/status", encoding="ascii") as status:
-        return next(int(line.split()[1]) << 10 for line in status if line.startswith(field))
-
-
 def main(path: str, side: int, engine: str) -> None:
     """Run one tile in this process and print what it took beside the opened engine."""
     descriptor = describe(path)
@@ -73,9 +68,9 @@ def main(path: str, side: int, engine: str) -> None:
     return_free_memory()  # as a session does: nothing is left in the heap to run in
     with open("/proc/self/clear_refs", "w", encoding="ascii") as reset:
         reset.write("5")  # VmHWM starts again from here
-    before = _status("VmRSS")
+    before = status_bytes("VmRSS")
     opened.infer(tile, answer)
-    print(_status("VmHWM") - before)
+    print(status_bytes("VmHWM") - before)
 
 
 if __name__ == "__main__":

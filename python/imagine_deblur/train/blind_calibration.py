@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imagine_deblur.psf.estimation import network, posterior, readout
+from imagine_deblur.psf.estimation import decode_posterior, network, posterior
 from imagine_deblur.psf.estimation.network import Ensemble, Normal, Output
 from imagine_deblur.psf.estimation.spectrum import Summary
 
@@ -118,7 +118,7 @@ def calibrate(arrays: Arrays, data: Arrays) -> dict[str, npt.NDArray[Any]]:
 
     fitted["radius_temperature"] = temperature_knots(
         [found[i].radius for i in listed(disk)],
-        np.array([readout.radius_bin(radius[i]) for i in listed(disk)]),
+        np.array([decode_posterior.radius_bin(radius[i]) for i in listed(disk)]),
     ).astype(np.float32)
     blurred = listed(is_round & (radius + sigma > 0.3))
     fitted["sigma_temperature"] = temperature_knots(

@@ -21,8 +21,8 @@ from imagine_deblur.degradation import forward as degradation
 from imagine_deblur.degradation.shake import random_walk_kernel
 from imagine_deblur.evaluation.protocols import load_scene, truncated_gaussian
 from imagine_deblur.psf import PSF, Disk, Gaussian, Motion, Sampled
+from imagine_deblur.psf.estimation.quantisation_table import table_scalars
 from imagine_deblur.psf.estimation.spectrum import Summary, summarise
-from imagine_deblur.psf.estimation.table import table_scalars
 from imagine_deblur.support.colour import LUMA_NOISE, LUMA_WEIGHTS
 
 FloatImage = npt.NDArray[np.float32]

@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from imagine_deblur.errors import EstimationError, OptionsError
 from imagine_deblur.psf.components import Disk, Gaussian, Motion, Sampled
-from imagine_deblur.psf.estimation import directions, network, posterior, readout
+from imagine_deblur.psf.estimation import decode_posterior, directions, network, posterior
 from imagine_deblur.psf.estimation.blocks import BlockClasses, Image, check_image
+from imagine_deblur.psf.estimation.quantisation_table import table_scalars
 from imagine_deblur.psf.estimation.spectrum import BLOCK, FREQUENCY, Summary, summarise
-from imagine_deblur.psf.estimation.table import table_scalars
 from imagine_deblur.psf.models import PSF
 
 FloatArray = npt.NDArray[np.float64]
@@ -260,14 +260,14 @@ def estimate_from(
     """Estimate from a summary that is at hand; see `estimate_psf`."""
     ensemble = network.bundled()
     output = ensemble(summary, table)
-    value = readout.radius_value(output)
+    value = decode_posterior.radius_value(output)
     alone = value == 0.0
-    of_radius = readout.calibrated(output.radius, ensemble, "radius_temperature")
-    of_sigma = readout.calibrated(
+    of_radius = decode_posterior.calibrated(output.radius, ensemble, "radius_temperature")
+    of_sigma = decode_posterior.calibrated(
         output.sigma_alone if alone else output.sigma_with_disk, ensemble, "sigma_temperature"
     )
-    radius = readout.radius_quantity(value, of_radius)
-    sigma = readout.sigma_quantity(of_sigma)
+    radius = decode_posterior.radius_quantity(value, of_radius)
+    sigma = decode_posterior.sigma_quantity(of_sigma)
     round_share, motion_share = float(output.family[0]), float(output.family[1])
     within = _within(radius.value, sigma.value, of_radius, of_sigma, alone=alone)
     correlation = 0.0 if alone else ensemble.correction("correlation", value)
@@ -321,9 +321,11 @@ def _within(
             of_sigma, (sigma - tolerance) / step, (sigma + tolerance) / step
         )
         return near * posterior.mass_within(
-            of_radius, -0.5, readout.radius_bin(2 * readout.NO_DISK_PX)
+            of_radius, -0.5, decode_posterior.radius_bin(2 * decode_posterior.NO_DISK_PX)
         )
     tolerance = max(RADIUS_TOLERANCE * radius, TOLERANCE_PX)
     return posterior.mass_within(
-        of_radius, readout.radius_bin(radius - tolerance), readout.radius_bin(radius + tolerance)
+        of_radius,
+        decode_posterior.radius_bin(radius - tolerance),
+        decode_posterior.radius_bin(radius + tolerance),
     )

@@ -171,7 +171,7 @@ class Ensemble:
         ----------
         summary : Summary
         table : (4,) float32 ndarray
-            See `imagine_deblur.psf.estimation.table.table_scalars`.
+            See `imagine_deblur.psf.estimation.quantisation_table.table_scalars`.
         """
         curves, scalars = inputs(summary, table)
         curves = (curves - self._arrays["curve_mean"]) / self._arrays["curve_scale"]

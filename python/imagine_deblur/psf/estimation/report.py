@@ -17,8 +17,8 @@ from imagine_deblur.psf.estimation.estimator import (
     estimate_from,
     summary_of,
 )
+from imagine_deblur.psf.estimation.quantisation_table import table_scalars
 from imagine_deblur.psf.estimation.spectrum import Summary
-from imagine_deblur.psf.estimation.table import table_scalars
 
 JOINT = "(joint)"
 """Name of the record that uses all captures."""
