@@ -38,7 +38,7 @@ from imagine_deblur.psf.models import PSF
 from imagine_deblur.psf.record import save_record
 from imagine_deblur.restoration.stage import WienerStage
 from imagine_deblur.restoration.wiener import SpectrumPlan
-from imagine_deblur.watch.session import GuardedSession
+from imagine_deblur.watch.session import SelfCheckingSession
 
 ROWS, COLUMNS = 96, 128
 KINDS = ("masked", "small", "recovered", "detected", "silent")
@@ -97,7 +97,7 @@ class Bench:
         self.record.write_bytes(self.record_data)
         if self.weights is not None:
             self.weights.write_bytes(self.weights_data)
-        self.guarded = GuardedSession(self.options, self.base / "good")
+        self.guarded = SelfCheckingSession(self.options, self.base / "good")
         self.guarded.start()
         if self.captures:
             self.restore(0)  # the engine and the transfer function of these frames are warm

@@ -114,6 +114,8 @@ def main() -> int:
     parser.add_argument("--captures", type=int, default=2)
     parser.add_argument("--errors", nargs="+", default=["EIO", "ENOSPC"])
     parser.add_argument("--persistent", action="store_true")
+    parser.add_argument("--calls", nargs="+", default=list(CALLS), help="only these functions")
+    parser.add_argument("--every", type=int, default=1, help="only every so many calls of each")
     arguments = parser.parse_args()
     captures = {f"c{k}.jpg": capture(k, 64, 80) for k in range(arguments.captures)}
     captures["bad.jpg"] = b"no picture \xff\xd9"
@@ -128,7 +130,9 @@ def main() -> int:
     trials = 0
     for name in arguments.errors:
         for call, count in counts.items():
-            for at in range(count):
+            if call not in arguments.calls:
+                continue
+            for at in range(0, count, arguments.every):
                 faults = Faults(call, at, getattr(errno, name), arguments.persistent)
                 first, second, result = trial(faults, captures, expected)
                 trials += 1

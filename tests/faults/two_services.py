@@ -16,7 +16,7 @@ from collections import Counter
 from pathlib import Path
 
 from common import capture, drop, expected_of, folder, reckon, service, verdict
-from imagine_deblur.watch.inbox import InboxBusyError
+from imagine_deblur.watch.folders import InboxBusyError
 
 
 def start(inbox: Path, outbox: Path, state: Path, at: float) -> int:

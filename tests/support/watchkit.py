@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,3 +82,28 @@ class Station:
             for p in self.outbox.rglob("*")
             if p.is_file() and (p.suffix == ".part" or p.parent.name == ".staging")
         )
+
+
+QUICK = Options(model="identity", threads=1, tile=64)
+"""For tests of everything but the restoration itself."""
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Wait for something that must happen."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)
+
+
+@contextmanager
+def serving(service: Service) -> Iterator[threading.Thread]:
+    """Run a service in a thread meanwhile."""
+    thread = threading.Thread(target=service.run)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        service.stop()
+        thread.join(60)
+        assert not thread.is_alive()

@@ -20,7 +20,7 @@ from imagine_deblur.restoration.wiener import SpectrumPlan, WienerBank, WienerSp
 from imagine_deblur.session import Session
 from imagine_deblur.watch import verify
 from imagine_deblur.watch.artifact import Artifact
-from imagine_deblur.watch.session import GuardedSession, golden_picture
+from imagine_deblur.watch.session import SelfCheckingSession, golden_picture
 from watchkit import Station, capture_bytes
 
 needs_network = pytest.mark.skipif(not bundled_models(), reason="no bundled network")
@@ -40,9 +40,9 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-def guarded(tmp_path: Path, **options: Any) -> GuardedSession:
+def guarded(tmp_path: Path, **options: Any) -> SelfCheckingSession:
     options = {"model": "wiener", "threads": 1, "tile": 160, "nsr": 0.02} | options
-    session = GuardedSession(Options(**options), tmp_path / "good")
+    session = SelfCheckingSession(Options(**options), tmp_path / "good")
     session.start()
     return session
 
@@ -356,11 +356,11 @@ def test_a_service_without_a_trusted_model(
     station = Station(tmp_path)
     path = station.put("a.jpg")
 
-    def start(self: GuardedSession) -> None:
+    def start(self: SelfCheckingSession) -> None:
         raise IntegrityError("damaged")
 
     with monkeypatch.context() as patch:
-        patch.setattr(GuardedSession, "start", start)
+        patch.setattr(SelfCheckingSession, "start", start)
         code = station.run(on_failure=on_failure)
     if on_failure == "passthrough":
         assert code == 0
@@ -383,7 +383,7 @@ def test_the_report_says_what_was_mended(tmp_path: Path, record: Path) -> None:
 
     def process(self: Session, *arguments: Any, **more: Any) -> Any:
         report = real(self, *arguments, **more)
-        if record.exists():
+        if record.exists() and not str(arguments[0]).endswith("trial.jpg"):
             record.unlink()
         return report
 

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,16 +24,26 @@ from imagine_deblur.errors import OptionsError
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.psf.record import save_record
 from imagine_deblur.session import Session
-from imagine_deblur.watch.inbox import Inbox, InboxBusyError
-from imagine_deblur.watch.journal import FAILED, Journal
+from imagine_deblur.watch.entry import VANISHED
+from imagine_deblur.watch.folders import Folder, InboxBusyError
+from imagine_deblur.watch.inbox import Inbox
+from imagine_deblur.watch.journal import Journal
 from imagine_deblur.watch.service import EXIT_NO_ROOM
+from imagine_deblur.watch.session import SelfCheckingSession
 from imagine_deblur.watch.settings import WatchSettings
-from watchkit import OPTIONS, Station, capture_bytes
+from imagine_deblur.watch.waiting import WaitingLine
+from watchkit import OPTIONS, Station, capture_bytes, wait_for
 
 
 @pytest.fixture
 def station(tmp_path: Path) -> Station:
     return Station(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def no_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests that act in `Session.process` mean captures; `test_configuration` has the trials."""
+    monkeypatch.setattr(SelfCheckingSession, "trial", lambda self, folder, shape: None)
 
 
 def test_restores_once_with_a_report(station: Station) -> None:
@@ -70,7 +79,6 @@ def test_arrival_order_is_kept(station: Station) -> None:
 def test_unfinished_and_foreign_names_are_left_alone(station: Station) -> None:
     for name in ("a.jpg.part", ".b.jpg", "c.jpg.tmp", "d.txt", "e.tmp"):
         station.put(name)
-    (station.inbox / "empty.jpg").touch()
     (station.inbox / "link.jpg").symlink_to(station.inbox / "d.txt")
     (station.inbox / "folder.jpg").mkdir()
     assert station.run() == 0
@@ -80,17 +88,20 @@ def test_unfinished_and_foreign_names_are_left_alone(station: Station) -> None:
 
 def test_a_growing_file_waits_until_it_is_whole(station: Station) -> None:
     data = capture_bytes(1)
-    inbox = Inbox(station.inbox, stable_polls=2, patience=60)
+    folder = Folder.at(station.inbox)
+    inbox = Inbox(folder, stable_polls=2, patience=60)
     path = station.put("a.jpg", data[:100])
-    assert inbox.look() == inbox.look() == inbox.look() == []  # stable, but no end marker
-    assert inbox.unsettled == 1
+    for _ in range(3):
+        look = inbox.look()  # stable, but no end marker
+        assert (look.fresh, look.unsettled, look.waiting) == ([], 1, 1)
     path.write_bytes(data)
-    assert inbox.look() == []
-    assert [found.name for found in inbox.look()] == ["a.jpg"]
-    impatient = Inbox(station.inbox, stable_polls=2, patience=0)
+    assert inbox.look().fresh == []
+    assert [found.name for found in inbox.look().fresh] == ["a.jpg"]
+    impatient = Inbox(folder, stable_polls=2, patience=0)
     path.write_bytes(data[:100])
-    assert impatient.look() == []
-    assert len(impatient.look()) == 1
+    assert impatient.look().fresh == []
+    assert len(impatient.look().fresh) == 1
+    folder.close()
 
 
 @pytest.mark.parametrize("on_failure", ["passthrough", "quarantine"])
@@ -182,7 +193,7 @@ def test_dying_at_any_state_neither_loses_nor_repeats(
     assert station.run() == 0
     assert station.outputs() == ["a.jpg"]
     assert station.states("a.jpg").count("done") == 1
-    again = (state, after) in {("started", True), ("delivering", False)}
+    again = (state, after) == ("started", True)
     assert station.states("a.jpg").count("started") == 1 + again
     assert station.litter() == []
 
@@ -280,13 +291,6 @@ def test_two_services_on_one_inbox_refuse(station: Station, tmp_path: Path) -> N
     assert other.run() == 0
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.01)
-
-
 def started(station: Station, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "imagine_deblur", "watch", str(station.inbox)]
     command += [str(station.outbox), "--poll", "0.02", "--min-free", "0", "--model", "wiener"]
@@ -363,16 +367,18 @@ def test_one_stop_finishes_the_frame_in_hand(station: Station) -> None:
 
 def test_a_capture_that_vanishes_is_accounted_for_and_may_come_back(station: Station) -> None:
     path = station.put("a.jpg", when=1000)
-    service = station.service()
-    real = service._note
+    real = WaitingLine.look
 
-    def note(fresh: Any) -> None:
-        real(fresh)
-        os.rename(path, station.inbox.parent / "away.jpg")
+    def look(self: WaitingLine) -> Any:
+        result = real(self)
+        if path.exists() and result.fresh:
+            os.rename(path, station.inbox.parent / "away.jpg")
+        return result
 
-    service._note = note  # type: ignore[method-assign]
-    assert service.run() == 0
-    assert station.states("a.jpg")[-1] == FAILED
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WaitingLine, "look", look)
+        assert station.run() == 0
+    assert station.states("a.jpg")[-1] == VANISHED
     assert station.outputs() == []
     os.rename(station.inbox.parent / "away.jpg", path)
     assert station.run() == 0
@@ -460,16 +466,6 @@ def test_a_fault_of_ours_costs_one_capture_only(station: Station) -> None:
     assert station.report("b.jpg")["outcome"] == "done"
 
 
-def test_the_journal_stays_short(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Journal, "worth_compacting", lambda self: self.lines > 12)
-    for k in range(6):
-        station.put(f"{k}.jpg", capture_bytes(k))
-    assert station.run() == 0
-    assert len(station.journal()) == 6
-    assert station.run() == 0
-    assert len(station.outputs()) == 6
-
-
 def test_heartbeat_and_metrics(station: Station) -> None:
     station.put("a.jpg")
     station.run()
@@ -508,38 +504,31 @@ def test_the_command_line(station: Station) -> None:
 
 def test_an_outbox_that_refuses_results_makes_no_capture_poison(station: Station) -> None:
     station.put("a.jpg")
-    refusals = [1] * 5
-    real = os.rename
+    refusals, reports = [1] * 5, [1] * 5
+    real_rename, real_write, real_unlink = Folder.rename, Folder.write, Folder.unlink
 
-    def rename(source: Any, target: Any) -> None:
-        if str(target).endswith("a.jpg") and refusals:
+    def rename(self: Folder, name: str, folder: Folder, new_name: str) -> None:
+        if new_name == "a.jpg" and refusals:
             refusals.pop()
-            raise OSError(errno.EROFS, "read-only", str(target))
-        real(source, target)
+            raise OSError(errno.EROFS, "read-only", new_name)
+        real_rename(self, name, folder, new_name)
 
-    real_unlink = os.unlink
+    def write(self: Folder, name: str, data: bytes, **more: Any) -> None:
+        if self.path.name == ".staging" and name.endswith(".json") and reports:
+            reports.pop()
+            raise OSError(errno.EROFS, "read-only", name)
+        real_write(self, name, data, **more)
 
-    def unlink(path: Any, **more: Any) -> None:
-        if ".staging" in str(path) and reports:
-            raise OSError(errno.EROFS, "read-only", str(path))
-        real_unlink(path, **more)
+    def unlink(self: Folder, name: str) -> None:
+        if self.path.name == ".staging" and reports:
+            raise OSError(errno.EROFS, "read-only", name)
+        real_unlink(self, name)
 
     service = station.service(once=False)
-    from imagine_deblur.watch import delivery
-
-    real_write = delivery._write_json
-    reports = [1] * 5
-
-    def write(path: Path, value: Any) -> None:
-        if reports:
-            reports.pop()
-            raise OSError(errno.EROFS, "read-only", str(path))
-        real_write(path, value)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(delivery, "_write_json", write)
-        patch.setattr(os, "rename", rename)
-        patch.setattr(os, "unlink", unlink)
+        patch.setattr(Folder, "rename", rename)
+        patch.setattr(Folder, "write", write)
+        patch.setattr(Folder, "unlink", unlink)
         patch.setattr("imagine_deblur.watch.service._HOLD_LONGEST", 0.01)
         patch.setattr("imagine_deblur.watch.service._HOLD_FIRST", 0.01)
         thread = threading.Thread(target=service.run)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
+from imagine_deblur.watch.entry import DELIVERING, DONE, SEEN, STARTED, Entry, file_digest
+from imagine_deblur.watch.folders import Folder
 from imagine_deblur.watch.journal import (
-    DONE,
-    SEEN,
-    STARTED,
-    Entry,
+    NAME,
     Journal,
     JournalError,
     decode_line,
@@ -20,28 +20,51 @@ from imagine_deblur.watch.journal import (
 )
 
 
-def filled(path: Path, count: int) -> bytes:
-    journal = Journal(path)
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Folder]:
+    folder = Folder.at(tmp_path / "state")
+    yield folder
+    folder.close()
+
+
+@pytest.fixture
+def unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests that open thousands of journals do not ask for the disk each time."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+def seen(k: int, **more: object) -> dict[str, object]:
+    return {"key": f"k{k}", "state": SEEN, "name": f"{k}.jpg", "order": k, "size": 9, **more}
+
+
+def filled(folder: Folder, count: int) -> bytes:
+    """Write a journal of captures that were seen and done; return its bytes."""
+    journal = Journal(folder)
     for k in range(count):
-        journal.append({"key": f"k{k}", "state": SEEN, "name": f"{k}.jpg", "order": k})
+        journal.append(seen(k))
         journal.append({"key": f"k{k}", "state": DONE})
     journal.close()
-    return path.read_bytes()
+    return (folder.path / NAME).read_bytes()
 
 
-def test_every_truncation_keeps_the_whole_lines(tmp_path: Path) -> None:
-    whole = filled(tmp_path / "whole", 3)
+def reopened(folder: Folder, data: bytes) -> Journal:
+    (folder.path / NAME).write_bytes(data)
+    return Journal(folder)
+
+
+def test_every_truncation_keeps_the_whole_records(folder: Folder, unsynced: None) -> None:
+    whole = filled(folder, 3)
+    lines = whole.splitlines()
     for length in range(len(whole) + 1):
-        path = tmp_path / "cut"
-        path.write_bytes(whole[:length])
-        journal = Journal(path)
-        lines = whole[:length].count(b"\n")
-        assert journal.lines == lines
-        assert path.read_bytes() == b"".join(whole.splitlines(keepends=True)[:lines])
-        journal.append({"key": "new", "state": SEEN})
+        journal = reopened(folder, whole[:length])
+        kept = whole[:length].split(b"\n")
+        count = len(kept) - 1 + (kept[-1] in lines)
+        assert journal.lines == count
+        assert (folder.path / NAME).read_bytes() == b"".join(x + b"\n" for x in lines[:count])
+        journal.append({"key": "new", "state": SEEN, "name": "new"})
         journal.close()
-        again = Journal(path)
-        assert again.lines == lines + 1
+        again = Journal(folder)
+        assert again.lines == count + 1
         assert again.torn == again.damaged == 0
         again.close()
 
@@ -54,90 +77,188 @@ def test_every_flipped_bit_of_a_line_is_noticed() -> None:
         assert decode_line(bytes(damaged)) is None
 
 
-def test_a_damaged_line_in_the_middle_costs_only_itself(tmp_path: Path) -> None:
-    path = tmp_path / "journal"
-    lines = filled(path, 3).splitlines(keepends=True)
+def test_no_flipped_bit_costs_more_than_one_step(folder: Folder, unsynced: None) -> None:
+    """Every bit of a journal in turn: other captures are as they were, this one a step behind."""
+    journal = Journal(folder)
+    journal.append(seen(0))
+    journal.append({"key": "k0", "state": STARTED, "crashes": 1})
+    journal.append({"key": "k0", "state": DELIVERING, "output": "0.jpg", "final": DONE})
+    journal.append(seen(1))
+    journal.append({"key": "k0", "state": DONE})
+    journal.append({"key": "k1", "state": STARTED, "crashes": 1})
+    journal.close()
+    data = (folder.path / NAME).read_bytes()
+    for bit in range(0, 8 * len(data), 13):
+        damaged = bytearray(data)
+        damaged[bit // 8] ^= 1 << bit % 8
+        journal = reopened(folder, bytes(damaged))
+        first = journal.entries.get("k0")
+        if first is not None:  # the last step is lost, and the one before leads to the same end
+            assert (first.state, first.output, first.final) == (DELIVERING, "0.jpg", DONE)
+        else:
+            assert journal.is_finished("k0")
+        assert journal.entries["k1"].name == "1.jpg"
+        assert journal.entries["k1"].state in (SEEN, STARTED)
+        journal.close()
+
+
+def test_a_flip_after_compaction_costs_nothing(folder: Folder, unsynced: None) -> None:
+    filled(folder, 6)
+    journal = Journal(folder)
+    journal.append(seen(9))
+    journal.compact(lambda file: True, keep=0)
+    journal.close()
+    data = (folder.path / NAME).read_bytes()
+    for bit in range(0, 8 * len(data), 41):
+        damaged = bytearray(data)
+        damaged[bit // 8] ^= 1 << bit % 8
+        journal = reopened(folder, bytes(damaged))
+        assert all(journal.is_finished(f"k{k}") for k in range(6))
+        assert len(journal.files) == 6
+        assert list(journal.entries) == ["k9"]
+        journal.close()
+
+
+def test_a_damaged_stretch_is_kept_for_people_and_told_of_once(folder: Folder) -> None:
+    lines = filled(folder, 3).splitlines(keepends=True)
     lines[3] = lines[3].replace(b"done", b"dome")  # k1's end
-    path.write_bytes(b"".join(lines))
-    journal = Journal(path)
-    assert journal.damaged == 1
-    assert [journal.entries[k].state for k in ("k0", "k1", "k2")] == [DONE, SEEN, DONE]
-    assert len(list(tmp_path.glob("journal.damaged-*"))) == 1
-    journal.close()
+    for _ in range(5):
+        journal = reopened(folder, b"".join(lines))
+        assert journal.damaged == 1
+        assert journal.entries["k1"].state == SEEN
+        assert not journal.is_finished("k1")
+        journal.close()
+        again = Journal(folder)
+        assert again.damaged == 0
+        again.close()
+    assert len(list(folder.path.glob("journal.damaged-*"))) == 2
 
 
-def test_attempts_of_this_boot_count_and_others_do_not(tmp_path: Path) -> None:
-    path = tmp_path / "journal"
-    journal = Journal(path)
-    journal.append({"key": "a", "state": STARTED, "crashes": 1})
+def test_what_is_no_file_of_ours_is_moved_aside(folder: Folder) -> None:
+    target = folder.path.parent / "precious"
+    target.write_text("not to be truncated")
+    (folder.path / NAME).symlink_to(target)
+    Journal(folder).close()
+    assert target.read_text() == "not to be truncated"
+    os.unlink(folder.path / NAME)
+    os.mkfifo(folder.path / NAME)
+    Journal(folder).close()
+    assert len(list(folder.path.glob("*.foreign-*"))) == 2
+
+
+def test_attempts_of_this_boot_count_and_others_do_not(folder: Folder) -> None:
+    journal = Journal(folder)
+    journal.append(seen(0, state=STARTED, crashes=1))
     journal.close()
-    assert Journal(path).entries["a"].crashes == 1
-    line = decode_line(path.read_bytes()[:-1])
+    again = Journal(folder)
+    assert again.entries["k0"].crashes == 1
+    again.close()
+    line = decode_line((folder.path / NAME).read_bytes()[:-1])
     assert line is not None
-    path.write_bytes(encode_line(line | {"boot": "another"}))
-    assert Journal(path).entries["a"].crashes == 0
+    other = reopened(folder, encode_line(line | {"boot": "another"}))
+    assert other.entries["k0"].crashes == 0
+    other.close()
 
 
 def test_a_full_disk_leaves_the_journal_as_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "journal"
-    before = filled(path, 1)
-    journal = Journal(path)
+    before = filled(folder, 1)
+    journal = Journal(folder)
     real = os.pwrite
-
-    def short(descriptor: int, data: bytes, offset: int) -> int:
-        if len(data) > 10:
-            return real(descriptor, data[:10], offset)
-        raise OSError(errno.ENOSPC, "full")
 
     def full(descriptor: int, data: bytes, offset: int) -> int:
         if offset > len(before):
             raise OSError(errno.ENOSPC, "full")
-        return short(descriptor, data, offset)
+        return real(descriptor, data[:10], offset)
 
     monkeypatch.setattr(os, "pwrite", full)
     with pytest.raises(OSError, match="full"):
-        journal.append({"key": "b", "state": SEEN})
+        journal.append(seen(5))
     monkeypatch.undo()
-    assert path.read_bytes() == before
-    assert "b" not in journal.entries
-    journal.append({"key": "b", "state": SEEN})
-    assert journal.entries["b"].state == SEEN
+    assert (folder.path / NAME).read_bytes() == before
+    assert "k5" not in journal.entries
+    journal.append(seen(5))
+    assert journal.entries["k5"].state == SEEN
     journal.close()
 
 
 def test_after_a_failed_flush_nothing_more_is_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    journal = Journal(tmp_path / "journal")
+    journal = Journal(folder)
 
     def broken(descriptor: int) -> None:
         raise OSError(errno.EIO, "disk")
 
     monkeypatch.setattr(os, "fsync", broken)
     with pytest.raises(JournalError):
-        journal.append({"key": "a", "state": SEEN})
+        journal.append(seen(0))
     monkeypatch.undo()
     with pytest.raises(JournalError):
-        journal.append({"key": "a", "state": SEEN})
+        journal.append(seen(0))
     journal.close()
 
 
-def test_compaction_keeps_one_line_each_and_forgets_what_it_may(tmp_path: Path) -> None:
-    path = tmp_path / "journal"
-    filled(path, 40)
-    journal = Journal(path)
-    journal.append({"key": "open", "state": STARTED, "crashes": 1, "order": 40})
-    journal.compact(lambda entry: entry.order >= 30)
-    assert journal.lines == 11
-    journal.append({"key": "later", "state": SEEN, "order": journal.next_order()})
+def test_compaction_forgets_what_it_may_and_keeps_the_rest(folder: Folder) -> None:
+    filled(folder, 40)
+    journal = Journal(folder)
+    journal.append(seen(40, state=STARTED, crashes=1))
+    there = {file_digest(entry) for entry in entries(range(3))}
+    journal.compact(there.__contains__, keep=10)
+    assert journal.lines == 2 * (3 + 10 + 1)
+    journal.append(seen(41, order=journal.next_order()))
     expected = dict(journal.entries)
     journal.close()
-    again = Journal(path)
+    again = Journal(folder)
     assert again.entries == expected
-    assert again.entries["open"] == Entry(
-        "open", state=STARTED, crashes=1, order=40, boot=again.entries["open"].boot
-    )
+    assert again.next_order() == 42
+    remembered = [k for k in range(40) if again.is_finished(f"k{k}")]
+    assert remembered == [0, 1, 2, *range(30, 40)]
+    assert len(again.files) == 13
     assert again.damaged == again.torn == 0
     again.close()
+
+
+def entries(numbers: Iterable[int]) -> Iterator[Entry]:
+    for k in numbers:
+        entry = Entry(f"k{k}")
+        entry.take(seen(k))
+        yield entry
+
+
+def test_the_first_journals_are_read(folder: Folder) -> None:
+    """Their later lines named neither capture nor file."""
+    old = [
+        seen(0, sha256="x", mtime_ns=1, inode=2, ctime_ns=3),
+        {"key": "k0", "state": STARTED, "crashes": 1, "boot": ""},
+        {"key": "k0", "state": DONE, "crashes": 0, "staged": ""},
+        seen(1),
+        {"key": "k1", "state": "failed", "vanished": True, "crashes": 0},
+        seen(2),
+    ]
+    data = b"".join(encode_line({"n": n, "t": "", **r}) for n, r in enumerate(old))
+    journal = reopened(folder, data)
+    assert list(journal.entries) == ["k2"]
+    journal.compact(lambda file: True, keep=0)
+    journal.close()
+    again = Journal(folder)
+    assert again.is_finished("k0")
+    assert not again.is_finished("k1")
+    assert list(again.entries) == ["k2"]
+    again.close()
+
+
+def test_memory_and_lines_do_not_grow_with_what_has_passed(folder: Folder, unsynced: None) -> None:
+    """The real threshold and the real compaction, with ten captures to be remembered."""
+    journal = Journal(folder)
+    most = 0
+    for k in range(1500):
+        for event in (seen(k), {"state": STARTED}, {"state": DELIVERING}, {"state": DONE}):
+            journal.append({**event, "key": f"k{k}"})
+        if journal.worth_compacting(10):
+            journal.compact(lambda file: False, keep=10)
+        most = max(most, journal.lines)
+    assert most <= 1004
+    assert len(journal.finished) <= 260
+    journal.close()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from imagine_deblur.cli.options import add_options, be_polite, options_from
-from imagine_deblur.watch.inbox import InboxBusyError
-from imagine_deblur.watch.service import EXIT_BUSY, Service
+from imagine_deblur.errors import OptionsError
+from imagine_deblur.options import Options
+from imagine_deblur.watch.configuration import last_good
+from imagine_deblur.watch.folders import InboxBusyError
+from imagine_deblur.watch.service import EXIT_BUSY, STATE, Service
 from imagine_deblur.watch.settings import AFTER, ON_FAILURE, WatchSettings
 
 
@@ -19,9 +23,10 @@ def add_parser(commands: Any) -> None:
         "watch",
         help="restore captures as they arrive",
         description="Restore every capture that arrives in INBOX into OUTBOX, once, in order, with "
-        "a JSON report beside it. SIGTERM stops, SIGHUP reads the PSF record again. Exit codes: 0 "
-        "stopped or done; 2 wrong usage; 4 the model cannot be trusted; 5 no room; 8 another file "
-        "error; 9 another service has the inbox; 130 interrupted.",
+        "a JSON report beside it. SIGTERM stops, SIGHUP reads PSF record and network again. "
+        "Exit codes: 0 stopped or done; 2 wrong usage; 5 out of memory; 8 a file error; 9 another "
+        "service has the inbox; 10 nothing moved for --hang-after; 130 interrupted; with --once "
+        "also 4 the model cannot be trusted, 5 no room, 8 a capture cannot be read.",
     )
     parser.add_argument("inbox", type=Path, metavar="INBOX")
     parser.add_argument("outbox", type=Path, metavar="OUTBOX")
@@ -126,19 +131,45 @@ def add_parser(commands: Any) -> None:
         default=default.keep_records,
         help="finished captures remembered after they left INBOX",
     )
+    service.add_argument(
+        "--max-file",
+        metavar="BYTES",
+        default=default.max_file,
+        help="larger files stay in INBOX, and the quarantine says why (default: 256MB)",
+    )
+    service.add_argument(
+        "--hang-after",
+        type=float,
+        metavar="SECONDS",
+        default=default.hang_after,
+        help="end the process when nothing moved for so long (default: 600)",
+    )
     add_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(parsed: argparse.Namespace) -> int:
     """Serve; see the parser's description for the exit codes."""
-    from dataclasses import fields
-
-    settings = WatchSettings(**{f.name: getattr(parsed, f.name) for f in fields(WatchSettings)})
-    options = options_from(parsed)
+    settings, options = _configured(parsed)
     be_polite(options)
     try:
-        return Service(parsed.inbox, parsed.outbox, settings, options).run()
+        return Service(parsed.inbox, parsed.outbox, settings, options, own_process=True).run()
     except InboxBusyError as error:
         print(f"imagine-deblur: {error}", file=sys.stderr)
         return EXIT_BUSY
+
+
+def _configured(parsed: argparse.Namespace) -> tuple[WatchSettings, Options]:
+    """Return what the flags ask for, or what worked last where a value is out of its range."""
+    names = [f.name for f in fields(WatchSettings)]
+    try:
+        settings = WatchSettings(**{name: getattr(parsed, name) for name in names})
+        return settings, options_from(parsed)
+    except OptionsError as error:
+        kept = last_good(parsed.state or parsed.outbox / STATE)
+        if kept is None:
+            raise
+        print(f"imagine-deblur: {error}; what worked last is in use", file=sys.stderr)
+        settings, options = kept
+        here = {"once": parsed.once, "state": parsed.state, "quarantine": parsed.quarantine}
+        return replace(settings, **here), options

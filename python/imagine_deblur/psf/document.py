@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from pathlib import Path
 
 from imagine_deblur.errors import PsfError
@@ -18,12 +19,15 @@ def read_document(path: str | os.PathLike[str]) -> object:
     Raises
     ------
     PsfError
-        Larger than 8 MiB, or not JSON; NaN and infinities are not.
+        Larger than 8 MiB, no regular file, or not JSON; NaN and infinities are not.
     OSError
         The file cannot be read.
     """
     source = Path(path)
-    with source.open("rb") as file:
+    # A named pipe that nobody writes to would hold an ordinary open for ever.
+    with open(os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise PsfError(f"{source}: not a regular file; copy the record into one")
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise PsfError(f"{source}: larger than the {MAX_BYTES} bytes a PSF record may have")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from imagine_deblur.errors import IntegrityError
 from imagine_deblur.support.files import replacing
+from imagine_deblur.watch.folders import read_file, write_all
+
+LARGEST_FILE = 256 << 20
+"""Bytes of a record or a network that are read; the largest bundled network has 3 MB."""
 
 
 @dataclass
@@ -37,14 +40,14 @@ class Artifact:
     @classmethod
     def read(cls, kind: str, path: Path) -> Artifact:
         """Read a file that is trusted now."""
-        data = path.read_bytes()
+        data = read_file(path, LARGEST_FILE)
         return cls(kind, path, data, hashlib.sha256(data).hexdigest())
 
     def disk_is_good(self) -> bool:
         """Whether the file still has its digest."""
         try:
-            with open(self.path, "rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest() == self.sha256
+            data = read_file(self.path, LARGEST_FILE)
+            return hashlib.sha256(data).hexdigest() == self.sha256
         except OSError:
             return False
 
@@ -67,14 +70,12 @@ class Artifact:
         """
         disk, memory = self.disk_is_good(), self.memory_is_good()
         if disk and not memory:
-            self.data = self.path.read_bytes()
+            self.data = read_file(self.path, LARGEST_FILE)
         elif memory and not disk:
             folder.mkdir(parents=True, exist_ok=True)
             copy = folder / self.path.name
             with replacing(copy, overwrite=True) as descriptor:
-                at = 0
-                while at < len(self.data):
-                    at += os.write(descriptor, self.data[at:])
+                write_all(descriptor, self.data)
             self.path, self.moved = copy, True
         elif not disk:
             raise IntegrityError(f"{self.path}: the {self.kind} and the copy in memory are damaged")

@@ -1,4 +1,10 @@
-"""Putting results into the outbox, complete and exactly once."""
+"""Putting results into the outbox, complete and exactly once.
+
+A result and its report are made in the staging folder. When both are complete the journal says
+``delivering``; then the report gets its name in the outbox, then the picture. A report in the
+outbox therefore means that its picture was published or is still staged, and the reports are a
+second witness beside the journal: `Delivery.witness`.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +18,29 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from imagine_deblur.support.files import replacing
+from imagine_deblur.errors import ImagineDeblurError
+from imagine_deblur.watch.entry import (
+    DELIVERING,
+    DONE,
+    PASSED,
+    QUARANTINED,
+    Entry,
+)
+from imagine_deblur.watch.folders import Folder, write_all
 from imagine_deblur.watch.inbox import wanted
-from imagine_deblur.watch.journal import DELIVERING, Entry, Journal, sync_folder
+from imagine_deblur.watch.journal import Journal
 
 _CHUNK = 1 << 20
-_PART = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # as `files.replacing` names them
+_PART = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # as `Folder.replacing` names them
+_STAGED = re.compile(r"([0-9a-f]{32})\.(jpg|json)")
 _LONGEST_NAME = 200  # bytes, so that suffixes of ours still fit
+_LONGEST_REPORT = 4 << 20  # bytes; a whole kernel of 255 x 255 takes 1.5 MB
+_OUTCOMES = (DONE, PASSED, QUARANTINED)
+STAGING = ".staging"
+
+
+class UnreadableError(ImagineDeblurError):
+    """A capture's own bytes cannot be read to the end."""
 
 
 class Delivery:
@@ -26,52 +48,128 @@ class Delivery:
 
     Parameters
     ----------
-    outbox, quarantine : Path
-        The quarantine is made when it is first needed.
+    outbox : Folder
+    quarantine : Path
+        Made when it is first needed.
     journal : Journal
     """
 
-    def __init__(self, outbox: Path, quarantine: Path, journal: Journal) -> None:
-        self.outbox, self.quarantine = outbox, quarantine
+    def __init__(self, outbox: Folder, quarantine: Path, journal: Journal) -> None:
+        self.outbox, self._quarantine_path = outbox, quarantine
+        self._quarantine: Folder | None = None
         self._journal = journal
-        self.staging = outbox / ".staging"
-        self.staging.mkdir(exist_ok=True)
+        self.staging = Folder.below(outbox, STAGING)
 
-    def clear_staging(self) -> None:
-        """Remove what crashed attempts left behind, and temporary files of ours beside results."""
-        state = self._journal.path.parent
-        for folder in (self.outbox, self.quarantine, state, state / "good"):
+    def close(self) -> None:
+        """Give the descriptors back."""
+        self.staging.close()
+        if self._quarantine is not None:
+            self._quarantine.close()
+
+    def check_folders(self) -> bool:
+        """Make what was removed again; return whether anything had to be."""
+        changed = self.outbox.renew()
+        return self.staging.renew() or changed
+
+    # ---- after a crash --------------------------------------------------------------------------
+
+    def clear(self, state: Folder) -> None:
+        """Remove what crashed attempts left, and take up deliveries the journal has forgotten."""
+        for entry in list(self._journal.entries.values()):
+            if entry.state != DELIVERING and (event := self.witness(entry)) is not None:
+                self._journal.append(event)
+        for folder in (self.outbox, self.staging, state):
+            _clear_parts(folder)
+        if self._quarantine_path.is_dir():
+            _clear_parts(self.quarantine())
+        staged = {m[0]: m[1] for name in self.staging.names() if (m := _STAGED.fullmatch(name))}
+        for key in sorted(set(staged.values())):
+            known = self._journal.entries.get(key)
+            if known is None and not self._journal.is_finished(key):
+                self._adopt(key, f"{key}.jpg" in staged)
+            elif known is None or known.state != DELIVERING:
+                for name in (f"{key}.json", f"{key}.jpg"):
+                    self.staging.unlink(name)
+
+    def _adopt(self, key: str, has_picture: bool) -> None:
+        """Take up a delivery that only the staging folder, and maybe a report, tell of."""
+        report = _read_report(self.staging, f"{key}.json")
+        if report is None and has_picture:
+            report = self._report_without_picture(key)
+        if report is None or report["key"] != key or not has_picture:
+            return  # its capture is still in the inbox, where `witness` speaks for it
+        self._journal.append(_as_delivering(report))
+
+    def _report_without_picture(self, key: str) -> dict[str, Any] | None:
+        for name in self.outbox.names():
+            if name.endswith(".json") and not self.outbox.has(name.removesuffix(".json")):
+                report = _read_report(self.outbox, name)
+                if report is not None and report["key"] == key:
+                    return report
+        return None
+
+    def witness(self, entry: Entry) -> dict[str, Any] | None:
+        """Return the journal's event for a capture that reports tell of, None for a new one.
+
+        The journal may have lost a line, or be gone. A report with the capture's key in the
+        outbox says that its picture was published, or that it lies staged.
+        """
+        staged = self.staging.has(f"{entry.key}.jpg")
+        for folder, names in (
+            (self.staging, [f"{entry.key}.json"]),
+            (self.outbox, [f"{name}.json" for name in _names_for(entry)]),
+        ):
+            for name in names:
+                report = _read_report(folder, name)
+                if report is None or report["key"] != entry.key:
+                    continue
+                if staged:
+                    if self._digest(self.staging, f"{entry.key}.jpg") == report["output_sha256"]:
+                        return _as_delivering(report)
+                elif folder is self.outbox:
+                    return {"key": entry.key, "state": report["outcome"]}
+        return self._isolated(entry)
+
+    def _isolated(self, entry: Entry) -> dict[str, Any] | None:
+        if not self._quarantine_path.is_dir():
+            return None
+        facts = _read_json(self.quarantine(), f"{_with_tag(entry.name, entry.key)}.reason.json")
+        if facts is None or facts.get("key") != entry.key or facts.get("final") is not True:
+            return None
+        return {"key": entry.key, "state": QUARANTINED}
+
+    # ---- delivering -----------------------------------------------------------------------------
+
+    def staged(self, entry: Entry) -> str:
+        """Return the name in the staging folder under which a capture's result is made."""
+        return f"{entry.key}.jpg"
+
+    def unstage(self, entry: Entry) -> None:
+        """Throw away what was staged; a read-only disk, where nothing can be, is no error."""
+        for name in (f"{entry.key}.json", f"{entry.key}.jpg"):
             with suppress(OSError):
-                for name in filter(_PART.fullmatch, os.listdir(folder)):
-                    with suppress(OSError):
-                        os.unlink(folder / name)
-        needed = {e.staged for e in self._journal.entries.values() if e.state == DELIVERING}
-        for name in os.listdir(self.staging):
-            if name not in needed:
-                with suppress(OSError):
-                    os.unlink(self.staging / name)
+                self.staging.unlink(name)
 
-    def staged(self, entry: Entry) -> Path:
-        """Return where the result of a capture is made."""
-        return self.staging / f"{entry.key}.jpg"
-
-    def stage_copy(self, entry: Entry, descriptor: int) -> Path:
+    def stage_copy(self, entry: Entry, descriptor: int) -> None:
         """Stage a capture's own bytes."""
-        path = self.staged(entry)
-        _copy(descriptor, path)
-        return path
+        _copy(descriptor, self.staging, self.staged(entry))
 
-    def pending(self) -> int:
-        """Return how many results lie in the outbox."""
-        return sum(wanted(name) for name in os.listdir(self.outbox))
+    def pending(self, most: int) -> int:
+        """Return how many results lie in the outbox, counting no further than `most`."""
+        count = 0
+        with self.outbox.scan() as entries:
+            for found in entries:
+                count += wanted(found.name)
+                if count >= most:
+                    break
+        return count
 
     def deliver(
-        self, entry: Entry, staged: Path, facts: Mapping[str, Any], *, final: str, reason: str = ""
+        self, entry: Entry, facts: Mapping[str, Any], *, final: str, reason: str = ""
     ) -> None:
         """Publish a staged file with its report beside it.
 
-        The report is complete before the picture appears. On an error the delivery is either not
-        begun, or can be taken up by `resume`.
+        On an error the delivery is either not begun, or can be taken up by `resume`.
 
         Raises
         ------
@@ -79,22 +177,19 @@ class Delivery:
             The outbox or the journal cannot be written.
         """
         name = self._free_name(entry)
-        digest = _digest(staged)
         report = {
             "capture": entry.name,
             "key": entry.key,
             "capture_sha256": entry.sha256,
             "output": name,
-            "output_sha256": digest,
+            "output_sha256": self._digest(self.staging, self.staged(entry)),
             "outcome": final,
             "reason": reason or None,
             **facts,
         }
-        _write_json(self.outbox / f"{name}.json", report)
-        event = {"key": entry.key, "state": DELIVERING, "output": name, "staged": staged.name}
-        more = {"final": final, "reason": reason, "output_sha256": digest, "crashes": 0}
-        self._journal.append(event | more)
-        self.resume(entry)
+        _write_json(self.staging, f"{entry.key}.json", report)
+        self._journal.append(_as_delivering(report))
+        self.resume(self._journal.entries[entry.key])
 
     def resume(self, entry: Entry) -> None:
         """Finish a delivery the journal says was begun.
@@ -104,37 +199,67 @@ class Delivery:
         OSError
             As `deliver`.
         """
-        staged, target = self.staging / entry.staged, self.outbox / entry.output
-        if staged.exists():
-            if os.path.lexists(target):  # someone else's file took the name meanwhile
-                entry_name = self._free_name(entry)
-                report = json.loads((self.outbox / f"{entry.output}.json").read_bytes())
-                _write_json(self.outbox / f"{entry_name}.json", report | {"output": entry_name})
-                self._journal.append({"key": entry.key, "state": DELIVERING, "output": entry_name})
-                target = self.outbox / entry_name
-            os.rename(staged, target)
-        sync_folder(self.outbox)
-        sync_folder(self.staging)
+        if self.staging.has(entry.staged):
+            if self.outbox.has(entry.output):  # someone else's file took the name meanwhile
+                self._rename_delivery(entry)
+            with suppress(FileNotFoundError):  # the report went out before
+                self.staging.rename(f"{entry.key}.json", self.outbox, f"{entry.output}.json")
+            self.staging.rename(entry.staged, self.outbox, entry.output)
+        self.outbox.sync()
+        self.staging.sync()
         self._journal.append({"key": entry.key, "state": entry.final, "crashes": 0, "staged": ""})
 
-    def isolate(self, entry: Entry, descriptor: int, reason: str) -> str:
+    def _rename_delivery(self, entry: Entry) -> None:
+        old = f"{entry.output}.json"
+        report = _read_report(self.staging, f"{entry.key}.json")
+        published = report is None
+        if published:
+            report = _read_report(self.outbox, old)
+        if report is None or report["key"] != entry.key:
+            report = _meagre_report(entry)
+            published = False
+        name = self._free_name(entry, but=entry.output)
+        _write_json(self.staging, f"{entry.key}.json", report | {"output": name})
+        self._journal.append({"key": entry.key, "state": DELIVERING, "output": name})
+        if published:
+            self.outbox.unlink(old)
+
+    def isolate(self, entry: Entry, descriptor: int | None, reason: str, *, final: bool) -> str:
         """Put a copy of a capture and the reason into the quarantine; return the copy's name.
 
         Repeating it changes nothing, so a crash in between does no harm.
+
+        Parameters
+        ----------
+        entry : Entry
+        descriptor : int or None
+            None: the capture stays where it is, and only the reason is written.
+        reason : str
+        final : bool
+            Nothing else is delivered for it.
         """
-        self.quarantine.mkdir(parents=True, exist_ok=True)
         name = _with_tag(entry.name, entry.key)
-        _copy(descriptor, self.quarantine / name)
         facts = {
             "capture": entry.name,
             "key": entry.key,
             "capture_sha256": entry.sha256,
             "reason": reason,
+            "final": final,
         }
-        _write_json(self.quarantine / f"{name}.reason.json", facts)
+        folder = self.quarantine()
+        if descriptor is not None:
+            _copy(descriptor, folder, name)
+        _write_json(folder, f"{name}.reason.json", facts)
         return name
 
-    def probe(self) -> None:
+    def quarantine(self) -> Folder:
+        """Return the quarantine, made where it is missing."""
+        if self._quarantine is None:
+            self._quarantine = Folder.at(self._quarantine_path)
+        self._quarantine.renew()
+        return self._quarantine
+
+    def probe(self, state: Folder) -> None:
         """Write, flush and remove a small file.
 
         Raises
@@ -142,13 +267,11 @@ class Delivery:
         OSError
             The outbox or the journal's folder does not take files now.
         """
-        for folder in (self.staging, self._journal.path.parent):
-            path = folder / ".probe"
-            with replacing(path, overwrite=True) as descriptor:
-                os.write(descriptor, b"probe")
-            os.unlink(path)
+        for folder in (self.staging, state):
+            folder.write(".probe", b"probe")
+            folder.unlink(".probe")
 
-    def _free_name(self, entry: Entry) -> str:
+    def _free_name(self, entry: Entry, but: str = "") -> str:
         """Return a name in the outbox that no other capture has.
 
         Raises
@@ -156,23 +279,55 @@ class Delivery:
         OSError
             Every name is taken.
         """
-        plain = entry.name
-        if len(os.fsencode(plain)) > _LONGEST_NAME:
-            plain = _with_tag(entry.name, entry.key)
-        tagged = _with_tag(entry.name, entry.key)
-        for name in (plain, tagged, _with_tag(entry.name, entry.key, digits=32)):
-            if not os.path.lexists(self.outbox / name) and self._report_is_ours(name, entry):
+        for name in _names_for(entry):
+            if name != but and not self.outbox.has(name) and self._report_is_free(name, entry):
                 return name
         raise OSError(errno.EEXIST, "the outbox has files of every name for it", entry.name)
 
-    def _report_is_ours(self, name: str, entry: Entry) -> bool:
-        try:
-            report = json.loads((self.outbox / f"{name}.json").read_bytes())
-        except FileNotFoundError:
+    def _report_is_free(self, name: str, entry: Entry) -> bool:
+        if not self.outbox.has(f"{name}.json"):
             return True
-        except ValueError:
-            return False
-        return isinstance(report, dict) and report.get("key") == entry.key
+        report = _read_report(self.outbox, f"{name}.json")
+        return report is not None and report["key"] == entry.key
+
+    @staticmethod
+    def _digest(folder: Folder, name: str) -> str:
+        with open(folder.open(name), "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _as_delivering(report: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "key": report["key"],
+        "name": report["capture"],
+        "state": DELIVERING,
+        "output": report["output"],
+        "staged": f"{report['key']}.jpg",
+        "final": report["outcome"],
+        "reason": report.get("reason") or "",
+        "output_sha256": report["output_sha256"],
+        "crashes": 0,
+    }
+
+
+def _meagre_report(entry: Entry) -> dict[str, Any]:
+    """What the journal knows, where the report itself is lost."""
+    return {
+        "capture": entry.name,
+        "key": entry.key,
+        "capture_sha256": entry.sha256,
+        "output_sha256": entry.output_sha256,
+        "outcome": entry.final,
+        "reason": entry.reason or None,
+        "report": None,
+    }
+
+
+def _names_for(entry: Entry) -> tuple[str, ...]:
+    """Names a capture's result may have, the best first."""
+    tagged = _with_tag(entry.name, entry.key)
+    plain = entry.name if len(os.fsencode(entry.name)) <= _LONGEST_NAME else tagged
+    return plain, tagged, _with_tag(entry.name, entry.key, digits=32)
 
 
 def _with_tag(name: str, key: str, digits: int = 8) -> str:
@@ -181,25 +336,46 @@ def _with_tag(name: str, key: str, digits: int = 8) -> str:
     return f"{short}-{key[:digits]}{dot}{suffix}"
 
 
-def _copy(descriptor: int, path: Path) -> None:
-    with replacing(path, overwrite=True) as target:
+def _read_json(folder: Folder, name: str) -> dict[str, Any] | None:
+    """Return a JSON object of ours, None for anything else that may have its name."""
+    try:
+        value = json.loads(folder.read(name, _LONGEST_REPORT))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _read_report(folder: Folder, name: str) -> dict[str, Any] | None:
+    report = _read_json(folder, name)
+    texts = ("key", "capture", "output", "output_sha256", "outcome")
+    if report is None or not all(isinstance(report.get(t), str) for t in texts):
+        return None
+    if report["outcome"] not in _OUTCOMES or "/" in report["output"] + report["key"]:
+        return None
+    return report
+
+
+def _clear_parts(folder: Folder) -> None:
+    with suppress(OSError):
+        for name in filter(_PART.fullmatch, folder.names()):
+            with suppress(OSError):
+                folder.unlink(name)
+
+
+def _copy(descriptor: int, folder: Folder, name: str) -> None:
+    with folder.replacing(name) as target:
         at = 0
-        while chunk := os.pread(descriptor, _CHUNK, at):
+        while chunk := _read_at(descriptor, at):
             at += len(chunk)
-            _write_all(target, chunk)
+            write_all(target, chunk)
 
 
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    with replacing(path, overwrite=True) as descriptor:
-        _write_all(descriptor, json.dumps(value, indent=1).encode() + b"\n")
+def _read_at(descriptor: int, at: int) -> bytes:
+    try:
+        return os.pread(descriptor, _CHUNK, at)
+    except OSError as error:
+        raise UnreadableError(f"its bytes cannot be read from {at} on: {error}") from None
 
 
-def _write_all(descriptor: int, data: bytes) -> None:
-    at = 0
-    while at < len(data):
-        at += os.write(descriptor, data[at:])
-
-
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _write_json(folder: Folder, name: str, value: Mapping[str, Any]) -> None:
+    folder.write(name, json.dumps(value, indent=1).encode() + b"\n")

@@ -2,94 +2,29 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
+import heapq
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from imagine_deblur.errors import ImagineDeblurError
+from imagine_deblur.watch.entry import file_digest
+from imagine_deblur.watch.folders import Folder
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe")
 UNFINISHED = (".part", ".tmp", ".partial", ".filepart", ".crdownload")
 
 _CHUNK = 1 << 20
 _TAIL = 64  # bytes at the end searched for the end-of-image marker; some cameras pad
+_RETRY_FIRST, _RETRY_LONGEST = 0.5, 60.0  # s until a file that cannot be read is tried again
+_ASIDE = ".removing-"
 
 
-class InboxBusyError(ImagineDeblurError, RuntimeError):
-    """Another service works on this folder.
-
-    Attributes
-    ----------
-    folder : Path
-    pid : int or None
-        Of the other service, where the system says.
-    """
-
-    def __init__(self, folder: Path, pid: int | None) -> None:
-        who = "another service" if pid is None else f"the service with process id {pid}"
-        super().__init__(f"{folder}: {who} works on this folder; stop it first, or name another")
-        self.folder, self.pid = folder, pid
-
-
-class FolderLock:
-    """An exclusive lock on a folder, given back when the process ends, however it ends.
-
-    Parameters
-    ----------
-    folder : Path
-        Nothing is written to it.
-
-    Raises
-    ------
-    InboxBusyError
-        Another process holds it.
-    OSError
-        The folder is missing or unreadable.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pid = _holder(os.fstat(self._descriptor))
-            self.release()
-            raise InboxBusyError(folder, pid) from None
-        except OSError:
-            self.release()
-            raise
-
-    def release(self) -> None:
-        """Give the lock back."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-    def still_there(self) -> bool:
-        """Whether the folder that is locked is the one that has the name."""
-        return os.path.samestat(os.stat(self.folder), os.fstat(self._descriptor))
-
-
-def _holder(status: os.stat_result) -> int | None:
-    """Process id of who holds a flock on a file."""
-    device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
-    with suppress(OSError, ValueError), open("/proc/locks", encoding="ascii") as locks:
-        for line in locks:
-            words = line.split()
-            if "FLOCK" in words and device in words:
-                return int(words[words.index(device) - 1])
-    return None
-
-
-@dataclass(frozen=True)
-class Found:
-    """A complete file in the inbox.
+class Found(NamedTuple):
+    """A file in the inbox.
 
     Attributes
     ----------
@@ -111,9 +46,38 @@ class Found:
 
 
 @dataclass
-class _Look:
+class Look:
+    """What one look at the inbox found.
+
+    Attributes
+    ----------
+    fresh : list of Found
+        Complete captures that nobody knows yet, the earliest modified first; not all of them.
+    waiting : int
+        Captures that are not finished, complete or not.
+    unsettled : int
+        Those of them that are neither in `fresh` nor known, nor unreadable.
+    unreadable : int
+    finished : list of Found
+        Captures that are finished and still there; not all of them.
+    present : bytearray
+        Digests of all files that are finished (`file_digest`), one after the other.
+    """
+
+    fresh: list[Found] = field(default_factory=list)
+    waiting: int = 0
+    unsettled: int = 0
+    unreadable: int = 0
+    finished: list[Found] = field(default_factory=list)
+    present: bytearray = field(default_factory=bytearray)
+
+
+@dataclass
+class _Growth:
+    """A file that is being written, as far as one can see."""
+
     found: Found
-    polls: int
+    looks: int
     since: float
     ends: bool | None = None  # whether the file ends as a JPEG does; None: not looked at yet
 
@@ -125,28 +89,40 @@ class Inbox:
     as a JPEG does or `patience` seconds have passed. Clocks play no part: times are compared for
     equality only, and waiting is measured on the monotonic clock.
 
+    A look takes time in proportion to the files that lie there, and memory for a few of them.
+
     Parameters
     ----------
-    folder : Path
+    folder : Folder
     stable_polls : int
     patience : float
         Seconds.
+    window : int
+        Captures that are considered at a time, and finished ones that a look returns.
     """
 
-    def __init__(self, folder: Path, *, stable_polls: int, patience: float) -> None:
+    def __init__(
+        self, folder: Folder, *, stable_polls: int, patience: float, window: int = 64
+    ) -> None:
         self.folder = folder
-        self._stable_polls, self._patience = stable_polls, patience
-        self._looks: dict[str, _Look] = {}
-        self.unsettled = 0
-        """Files that were not complete at the last look."""
+        self._stable_polls, self._patience, self._window = stable_polls, patience, window
+        self._growing: dict[str, _Growth] = {}
+        self._refused: dict[bytes, tuple[float, float]] = {}  # file: when to try again, and delay
 
-    def look(self) -> list[Found]:
+    def look(
+        self,
+        finished: Callable[[bytes], bool] = lambda file: False,
+        taken: Callable[[bytes], bool] = lambda file: False,
+        tick: Callable[[], object] = lambda: None,
+    ) -> Look:
         """Look once.
 
-        Returns
-        -------
-        list of Found
-            Every complete file, the earliest modified first.
+        Parameters
+        ----------
+        finished, taken : callable
+            Say of a `file_digest` whether the capture is finished, or in the queue.
+        tick : callable
+            Called now and then; what it raises ends the look.
 
         Raises
         ------
@@ -154,38 +130,138 @@ class Inbox:
             The folder cannot be read.
         """
         now = time.monotonic()
-        looks: dict[str, _Look] = {}
-        complete: list[Found] = []
-        with os.scandir(self.folder) as entries:
+        result = Look()
+        refused: dict[bytes, tuple[float, float]] = {}
+
+        def candidates() -> Iterator[Found]:
+            for count, found in enumerate(self._files()):
+                if count % 256 == 0:
+                    tick()
+                file = file_digest(found)
+                if finished(file):
+                    result.present += file
+                    if len(result.finished) < self._window:
+                        result.finished.append(found)
+                    continue
+                result.waiting += 1
+                if taken(file):
+                    continue
+                result.unsettled += 1
+                if (retry := self._refused.get(file)) is not None:
+                    refused[file] = retry
+                    if now < retry[0]:
+                        result.unsettled -= 1
+                        result.unreadable += 1
+                        continue
+                yield found
+
+        oldest = heapq.nsmallest(self._window, candidates(), key=lambda f: (f.mtime_ns, f.name))
+        growing: dict[str, _Growth] = {}
+        for found in oldest:
+            growth = self._growing.get(found.name)
+            if growth is None or growth.found != found:
+                growth = _Growth(found, 0, now)
+            growth.looks += 1
+            growing[found.name] = growth
+            if self._complete(growth, now):
+                result.fresh.append(found)
+                result.unsettled -= 1
+        self._growing, self._refused = growing, refused
+        return result
+
+    def _files(self) -> Iterator[Found]:
+        with self.folder.scan() as entries:
             for entry in entries:
                 if not wanted(entry.name):
                     continue
-                try:
-                    if not entry.is_file(follow_symlinks=False):
-                        continue
-                    found = Found.of(entry.name, entry.stat(follow_symlinks=False))
-                except OSError:
-                    continue  # gone between the listing and the look
-                if found.size == 0:
-                    continue  # its writer has only just begun, or never will
-                look = self._looks.get(entry.name)
-                if look is None or look.found != found:
-                    look = _Look(found, 0, now)
-                look.polls += 1
-                looks[entry.name] = look
-                if self._complete(look, now):
-                    complete.append(found)
-        self._looks = looks
-        self.unsettled = len(looks) - len(complete)
-        complete.sort(key=lambda f: (f.mtime_ns, f.name))
-        return complete
+                with suppress(OSError):  # gone between the listing and the look
+                    if entry.is_file(follow_symlinks=False):
+                        yield Found.of(entry.name, entry.stat(follow_symlinks=False))
 
-    def _complete(self, look: _Look, now: float) -> bool:
-        if look.polls < self._stable_polls:
+    def _complete(self, growth: _Growth, now: float) -> bool:
+        if growth.looks < self._stable_polls:
             return False
-        if look.ends is None:
-            look.ends = ends_as_jpeg(self.folder / look.found.name)
-        return look.ends or now - look.since >= self._patience
+        if growth.ends is None:
+            growth.ends = self._ends_as_jpeg(growth.found)
+        return growth.ends or now - growth.since >= self._patience
+
+    def _ends_as_jpeg(self, found: Found) -> bool:
+        """Whether a file ends in an end-of-image marker, padding aside."""
+        try:
+            with self.opened(found) as descriptor:
+                start = max(0, found.size - _TAIL)
+                return b"\xff\xd9" in os.pread(descriptor, _TAIL, start)
+        except OSError:
+            return False
+
+    def refuse(self, found: Found) -> None:
+        """Leave a file that cannot be read alone for a while, longer each time."""
+        file = file_digest(found)
+        delay = self._refused.get(file, (0.0, _RETRY_FIRST / 2))[1]
+        delay = min(2 * delay, _RETRY_LONGEST)
+        self._refused[file] = (time.monotonic() + delay, delay)
+
+    @contextmanager
+    def opened(self, expected: Found) -> Iterator[int]:
+        """Open a capture and hold it, so that it stays readable even when its name goes.
+
+        Raises
+        ------
+        FileNotFoundError
+            It is gone, or another file has taken its name.
+        """
+        descriptor = self.folder.open(expected.name)
+        try:
+            if not same_file(descriptor, expected):
+                raise FileNotFoundError(f"{expected.name}: another file has taken its place")
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    # ---- taking finished captures away ----------------------------------------------------------
+
+    def remove(self, found: Found) -> bool:
+        """Remove a file unless another has taken its name; return whether it is gone.
+
+        The name is first moved aside, then looked at: between a look and a removal the camera may
+        use the name again.
+        """
+        aside = f"{_ASIDE}{found.name}"
+        try:
+            if Found.of(found.name, self.folder.status(found.name)) != found:
+                return False
+            self.folder.rename(found.name, self.folder, aside)
+        except FileNotFoundError:
+            return False
+        there = self.folder.status(aside)
+        if (there.st_ino, there.st_size, there.st_mtime_ns) == found[3:4] + found[1:3]:
+            self.folder.unlink(aside)
+            return True
+        self._put_back(aside)
+        return False
+
+    def put_back_what_was_moved(self) -> None:
+        """Undo removals that a crash cut short."""
+        for name in self.folder.names():
+            if name.startswith(_ASIDE):
+                with suppress(OSError):
+                    self._put_back(name)
+
+    def _put_back(self, aside: str) -> None:
+        name = aside.removeprefix(_ASIDE)
+        stem, dot, suffix = name.rpartition(".")
+        for wish in (name, f"{stem}-{os.urandom(4).hex()}{dot}{suffix}"):
+            try:
+                self.folder.link(aside, wish)
+            except FileExistsError:
+                continue
+            except OSError:  # a file system without hard links
+                if self.folder.has(wish):
+                    continue
+                self.folder.rename(aside, self.folder, wish)
+                return
+            self.folder.unlink(aside)
+            return
 
 
 def wanted(name: str) -> bool:
@@ -200,35 +276,6 @@ def wanted(name: str) -> bool:
     return lower.endswith(SUFFIXES) and not lower.startswith(".") and not lower.endswith(UNFINISHED)
 
 
-def ends_as_jpeg(path: Path) -> bool:
-    """Whether a file ends in an end-of-image marker, padding aside."""
-    try:
-        with open(path, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
-            return b"\xff\xd9" in file.read(_TAIL)
-    except OSError:
-        return False
-
-
-@contextmanager
-def opened(folder: Path, expected: Found | None, name: str) -> Iterator[int]:
-    """Open a capture and hold it, so that it stays readable even when its name goes.
-
-    Raises
-    ------
-    FileNotFoundError
-        It is gone, or another file has taken its name (`expected` tells them apart).
-    """
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    descriptor = os.open(folder / name, flags)
-    try:
-        if expected is not None and not same_file(descriptor, expected):
-            raise FileNotFoundError(f"{folder / name}: another file has taken its place")
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
 def same_file(descriptor: int, expected: Found) -> bool:
     """Whether an open file is still what it was when it was found."""
     now = os.fstat(descriptor)
@@ -239,12 +286,20 @@ def same_file(descriptor: int, expected: Found) -> bool:
     )
 
 
-def sha256_of(descriptor: int) -> str:
-    """Return the digest of an open file's content; its position is not used."""
+def sha256_of(descriptor: int, tick: Callable[[], object] = lambda: None) -> str:
+    """Return the digest of an open file's content; its position is not used.
+
+    Parameters
+    ----------
+    descriptor : int
+    tick : callable
+        Called after every megabyte; what it raises ends the reading.
+    """
     digest, at = hashlib.sha256(), 0
     while chunk := os.pread(descriptor, _CHUNK, at):
         digest.update(chunk)
         at += len(chunk)
+        tick()
     return digest.hexdigest()
 
 

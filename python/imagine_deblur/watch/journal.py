@@ -1,9 +1,9 @@
-r"""The crash-safe account of every capture.
+r"""The crash-safe account of every capture, in a file of bounded length.
 
-A text file of JSON lines that only grows. Each line ends in the CRC-32 of what stands before it:
-``{"n":7,"t":"...","key":"...","state":"started",...,"crc":"89abcdef"}``. A line counts only when it
-is complete and its checksum holds, so a line torn by a crash is as if it had never been written.
-Every append is one write and one fsync.
+A text file of JSON lines. Each line ends in the CRC-32 of what stands before it:
+``{"n":7,"t":"...","key":"...","state":"started",...,"crc":"89abcdef"}``. A line counts only when
+its checksum holds, so a line torn by a crash is as if it had never been written. Every append is
+one write and one fsync.
 
 ::
 
@@ -11,11 +11,16 @@ Every append is one write and one fsync.
       ^        |
       |        +--> failed -> delivering -> passed-through
       +--------+         \--> quarantined
-     (rolled back)
+     (rolled back)            seen | started -> vanished
 
 ``started`` as the last word means that the process died on the capture. ``delivering`` is written
-when the result lies complete in the staging folder, before the rename that publishes it: after a
-crash, a staged file means that the rename is still to be done, no staged file that it was done.
+when the result and its report lie complete in the staging folder, before the renames that publish
+them: after a crash, what is staged is still to be renamed, and what is not was renamed.
+
+Every line repeats all that is known of its capture, so a damaged line costs the step it told of
+and nothing else. Records are found inside damaged stretches too, by their own beginning. A capture
+that is finished leaves memory but for two digests, and `Journal.compact` leaves it one short line,
+written twice, a copy's length apart.
 """
 
 from __future__ import annotations
@@ -25,75 +30,42 @@ import os
 import re
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from imagine_deblur.errors import ImagineDeblurError
-from imagine_deblur.support.files import replacing
+from imagine_deblur.watch.digests import DigestSet
+from imagine_deblur.watch.entry import (
+    DELIVERING,
+    FINAL,
+    GONE,
+    KNOWN,
+    SEEN,
+    STARTED,
+    VANISHED,
+    Entry,
+    clean_record,
+    file_digest,
+    key_digest,
+)
+from imagine_deblur.watch.folders import Folder, write_all
 
-SEEN, STARTED, DELIVERING, FAILED = "seen", "started", "delivering", "failed"
-DONE, PASSED, QUARANTINED = "done", "passed-through", "quarantined"
-FINAL = (DONE, PASSED, QUARANTINED)
+NAME = "journal.jsonl"
 
 _LINE = re.compile(rb'(\{.*),"crc":"([0-9a-f]{8})"\}', re.DOTALL)
+_BEGINNING = b'{"n":'
+_LONGEST_LINE = 1 << 16  # bytes; the longest of ours, of a name of 255 bytes, has under 4 kB
+_SHORT = 1000  # lines that are never too many
+_GROWTH = 4  # lines over those that remain before the file is written anew
+_COPIES = 2  # of each line after a compaction
+_KEPT_DAMAGED = 2  # damaged files that stay for people to look at
 
 
 class JournalError(ImagineDeblurError, OSError):
     """The journal on disk may not say what this process believes: stop, and read it afresh."""
-
-
-@dataclass
-class Entry:
-    """What the journal knows of one capture.
-
-    Attributes
-    ----------
-    key : str
-        Digest of name, size, modification time and content.
-    name : str
-    size, mtime_ns, inode, ctime_ns : int
-        Of the file when it was seen, bytes and ns.
-    sha256 : str
-    order : int
-        Arrival number.
-    state : str
-    crashes : int
-        Attempts in a row that were started and never ended.
-    boot : str
-        Boot in which the last attempt started.
-    output, staged, final, reason : str
-        Of the delivery under way or finished.
-    vanished : bool
-        The file was gone when its turn came; it is taken up again should it come back.
-    """
-
-    key: str
-    name: str = ""
-    size: int = 0
-    mtime_ns: int = 0
-    inode: int = 0
-    ctime_ns: int = 0
-    sha256: str = ""
-    order: int = 0
-    state: str = SEEN
-    crashes: int = 0
-    boot: str = ""
-    output: str = ""
-    staged: str = ""
-    final: str = ""
-    reason: str = ""
-    vanished: bool = False
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing remains to be done."""
-        return self.state in FINAL or (self.state == FAILED and self.vanished)
-
-
-_FIELDS = {field.name for field in fields(Entry)}
 
 
 def encode_line(record: Mapping[str, Any]) -> bytes:
@@ -115,9 +87,38 @@ def decode_line(line: bytes) -> dict[str, Any] | None:
         return None
     try:
         record = json.loads(match[1] + b"}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return record if isinstance(record, dict) and isinstance(record.get("key"), str) else None
+    return clean_record(record)
+
+
+def read_records(file: BinaryIO) -> Iterator[tuple[dict[str, Any] | None, int]]:
+    """Yield (record, where it ends) of a file in constant memory; None for a damaged stretch."""
+    at = 0
+    while line := file.readline(_LONGEST_LINE):
+        begin, at = at, at + len(line)
+        body = line.removesuffix(b"\n")
+        if not body:
+            continue
+        record = decode_line(body)
+        if record is not None:
+            yield record, at
+            continue
+        # The newline between two records may be what was hit: look for each one's beginning.
+        yield None, begin
+        starts = [m.start() for m in re.finditer(re.escape(_BEGINNING), body)]
+        for start, after in pairwise([*starts, len(body) + 1]):
+            for end in (after - 1, after):
+                record = decode_line(body[start:end])
+                if record is not None:
+                    yield record, begin + end
+                    break
+
+
+def known_again(entry: Entry) -> dict[str, str]:
+    """Return the event that tells of a finished capture's file once more."""
+    file = file_digest(entry).hex()
+    return {"key": entry.key, "state": KNOWN, "name": entry.name, "file": file}
 
 
 def boot_id() -> str:
@@ -132,38 +133,50 @@ class Journal:
 
     Parameters
     ----------
-    path : Path
-        Created when it is missing.
+    folder : Folder
+        The file is made in it when it is missing; what has its name and is no file of ours is
+        moved aside.
 
     Attributes
     ----------
     entries : dict of str to Entry
-        By key.
+        Captures that are not finished, by key.
+    finished, files : DigestSet
+        Keys and files (`file_digest`) of captures that are.
     torn, damaged : int
-        Bytes cut off the end at opening; damaged lines found elsewhere.
+        Bytes cut off the end at opening; damaged stretches found elsewhere.
     lines : int
         Lines in the file.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self.boot = boot_id()
         self.entries: dict[str, Entry] = {}
+        self.finished, self.files = DigestSet(), DigestSet()
         self.torn = self.damaged = self.lines = 0
         self._next = self._orders = 0
-        self._boot = boot_id()
         self._broken = False
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        flags = os.O_RDWR | os.O_CREAT
+        try:
+            self._descriptor = folder.open(NAME, flags, 0o644)
+        except OSError:
+            if not folder.has(NAME):
+                raise
+            folder.move_aside(NAME)
+            self._descriptor = folder.open(NAME, flags, 0o644)
         try:
             self._size = self._replay()
-            if os.fstat(self._descriptor).st_size != self._size:
-                os.ftruncate(self._descriptor, self._size)
             os.fsync(self._descriptor)
-            sync_folder(path.parent)
+            folder.sync()
+            if self._nameless:  # the first journals' last lines: too short for `compact`
+                self.append(*map(known_again, self._nameless))
+            if self.damaged:
+                self._keep_damaged()
+                self.compact(lambda file: True, keep=1 << 62)
         except BaseException:
             self.close()
             raise
-        if self.damaged:
-            self._keep_damaged()
 
     def close(self) -> None:
         """Close the file."""
@@ -171,13 +184,26 @@ class Journal:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def _replay(self) -> int:
+    def in_place(self) -> bool:
+        """Whether the open file is still the one that has the name."""
+        try:
+            there = self._folder.status(NAME)
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(there, os.fstat(self._descriptor))
+
+    # ---- reading ------------------------------------------------------------------------------
+
+    def _records(self) -> Iterator[tuple[dict[str, Any] | None, int]]:
         with open(self._descriptor, "rb", closefd=False) as file:
-            data = file.read()
-        end = bad = at = 0
-        while (newline := data.find(b"\n", at)) >= 0:
-            record = decode_line(data[at:newline])
-            at = newline + 1
+            file.seek(0)
+            yield from read_records(file)
+
+    def _replay(self) -> int:
+        """Apply every record; return where the last one ends, in a newline."""
+        end = bad = 0
+        self._nameless: list[Entry] = []
+        for record, at in self._records():
             if record is None:
                 bad += 1
                 continue
@@ -186,29 +212,66 @@ class Journal:
             end = at
             self._apply(record)
             self.lines += 1
-        self.torn = len(data) - end
-        for entry in self.entries.values():
-            if entry.state == STARTED and entry.boot != self._boot:
-                entry.crashes -= 1  # the machine went down, which is not the capture's fault
+        size = os.fstat(self._descriptor).st_size
+        if end and os.pread(self._descriptor, 1, end - 1) != b"\n":
+            os.pwrite(self._descriptor, b"\n", end)
+            self.damaged += end < size
+            end += 1
+        self.torn = max(0, size - end)
+        if self.torn:
+            os.ftruncate(self._descriptor, end)
+        for key, entry in list(self.entries.items()):
+            if entry.state == STARTED and entry.boot != self.boot:
+                entry.crashes = max(0, entry.crashes - 1)  # the machine went down: not its fault
+            if not entry.name and entry.state != DELIVERING:
+                del self.entries[key]  # its beginning is lost; the inbox still has it
         return end
 
     def _keep_damaged(self) -> None:
         with suppress(OSError):
-            copy = self.path.with_suffix(f".damaged-{int(time.time())}")
-            copy.write_bytes(self.path.read_bytes())
+            names = self._folder.names()
+            old = sorted(n for n in names if n.startswith("journal.damaged-"))
+            for name in old[: max(0, len(old) + 1 - _KEPT_DAMAGED)]:
+                self._folder.unlink(name)
+            with self._folder.replacing(f"journal.damaged-{time.time_ns():020d}") as copy:
+                at = 0
+                while chunk := os.pread(self._descriptor, 1 << 20, at):
+                    write_all(copy, chunk)
+                    at += len(chunk)
 
     def _apply(self, record: Mapping[str, Any]) -> None:
-        entry = self.entries.get(record["key"])
-        if entry is None:
-            entry = self.entries[record["key"]] = Entry(record["key"])
-        for name in record.keys() & _FIELDS:
-            setattr(entry, name, record[name])
-        self._next = max(self._next, int(record.get("n", 0)) + 1)
+        key = record["key"]
+        self._next = max(self._next, record.get("n", 0) + 1)
+        if record["state"] == KNOWN or "file" in record:
+            self._finish(key, bytes.fromhex(record["file"]))
+            self.entries.pop(key, None)
+            return
+        entry = self.entries.get(key) or Entry(key)
+        entry.take(record)
         self._orders = max(self._orders, entry.order + 1)
+        if entry.state in FINAL:
+            self._finish(key, file_digest(entry) if entry.name else b"")
+            if "name" not in record and entry.name:
+                self._nameless.append(entry)
+        if entry.state in GONE:
+            self.entries.pop(key, None)
+        else:
+            self.entries[key] = entry
+
+    def _finish(self, key: str, file: bytes) -> None:
+        self.finished.add(key_digest(key))
+        if file:
+            self.files.add(file)
+
+    def is_finished(self, key: str) -> bool:
+        """Whether a capture needs nothing more."""
+        return key_digest(key) in self.finished
 
     def next_order(self) -> int:
         """Return the arrival number after the last one."""
         return self._orders
+
+    # ---- writing ------------------------------------------------------------------------------
 
     def append(self, *events: Mapping[str, Any]) -> None:
         """Write events and return when they are on the disk.
@@ -230,9 +293,11 @@ class Journal:
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         records: list[dict[str, Any]] = []
         for event in events:
-            record = {"n": self._next + len(records), "t": now, **event}
+            known = self.entries.get(event["key"])
+            facts = {} if known is None else known.facts()
+            record = {"n": self._next + len(records), "t": now, **facts, **event}
             if event["state"] == STARTED:
-                record["boot"] = self._boot
+                record["boot"] = self.boot
             records.append(record)
         data = b"".join(map(encode_line, records))
         try:
@@ -244,7 +309,7 @@ class Journal:
             os.fsync(self._descriptor)
         except OSError as error:
             self._broken = True
-            raise JournalError(f"{self.path}: {error}") from error
+            raise JournalError(f"{NAME}: {error}") from error
         self._size += len(data)
         self.lines += len(records)
         for record in records:
@@ -260,58 +325,77 @@ class Journal:
             os.ftruncate(self._descriptor, self._size)
         except OSError as error:
             self._broken = True
-            raise JournalError(f"{self.path}: {error}") from error
+            raise JournalError(f"{NAME}: {error}") from error
 
     # ---- keeping it short ---------------------------------------------------------------------
 
-    def worth_compacting(self) -> bool:
-        """Whether most lines are history."""
-        return self.lines > 1000 and self.lines > 4 * len(self.entries)
+    def worth_compacting(self, remain: int) -> bool:
+        """Whether most lines are history, where `remain` finished captures are to be kept."""
+        kept = len(self.entries) + min(remain, len(self.finished))
+        return self.lines > max(_SHORT, _GROWTH * _COPIES * kept)
 
-    def compact(self, keep: Callable[[Entry], bool]) -> None:
-        """Rewrite the file with one line a capture; an error leaves the old file in use.
+    def compact(self, present: Callable[[bytes], bool], keep: int) -> None:
+        """Write the file anew, without history; an error leaves the old one in use.
+
+        Memory does not grow with the file: it is read through once to choose, and once a copy.
 
         Parameters
         ----------
-        keep : callable
-            Says of a finished entry whether it is still remembered; others are always kept.
+        present : callable
+            Says of a `file_digest` whether the capture still lies in the inbox.
+        keep : int
+            Finished captures that are remembered although they left the inbox.
         """
-        kept = [e for e in self.entries.values() if not e.finished or keep(e)]
-        kept.sort(key=lambda e: e.order)
-        data = b"".join(
-            encode_line({"n": self._next + i, **asdict(entry)}) for i, entry in enumerate(kept)
-        )
-        with replacing(self.path, overwrite=True) as descriptor:
-            at = 0
-            while at < len(data):
-                at += os.write(descriptor, data[at:])
+        unfinished = sorted(self.entries.values(), key=lambda entry: entry.order)
+        left = sum(not present(file) for _, _, file in self._endings())
+        finished, files, size, lines = DigestSet(), DigestSet(), 0, 0
+        with self._folder.replacing(NAME) as descriptor:
+            for _ in range(_COPIES):
+                skip = left - keep
+                for key, name, file in self._endings():
+                    if not present(file):
+                        skip -= 1
+                        if skip >= 0:
+                            continue
+                    record = {"n": self._next + lines, "key": key, "state": KNOWN, "name": name}
+                    line = encode_line(record | {"file": file.hex()})
+                    write_all(descriptor, line)
+                    size, lines = size + len(line), lines + 1
+                    finished.add(key_digest(key))
+                    files.add(file)
+                for entry in unfinished:
+                    line = encode_line({"n": self._next + lines, **entry.facts()})
+                    write_all(descriptor, line)
+                    size, lines = size + len(line), lines + 1
         try:
-            fresh = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+            fresh = self._folder.open(NAME, os.O_RDWR)
         except OSError as error:
             self._broken = True  # the open file is no longer the one that has the name
-            raise JournalError(f"{self.path}: {error}") from error
+            raise JournalError(f"{NAME}: {error}") from error
         os.close(self._descriptor)
-        self._descriptor, self._size = fresh, len(data)
-        self._next += len(kept)
-        self.lines = len(kept)
-        self.entries = {entry.key: entry for entry in kept}
+        self._descriptor, self._size, self.lines = fresh, size, lines
+        self._next += lines
+        self.finished, self.files = finished, files
+
+    def _endings(self) -> Iterator[tuple[str, str, bytes]]:
+        """Yield (key, name, file digest) of every capture that ended, in order, each once."""
+        seen = DigestSet()
+        entry = Entry("")
+        for record, _ in self._records():
+            if record is None or record["state"] not in (*FINAL, KNOWN):
+                continue
+            key, name = record["key"], record.get("name", "")
+            if "file" in record:
+                file = bytes.fromhex(record["file"])
+            elif not name:
+                continue
+            else:
+                entry.take(record)
+                file = file_digest(entry)
+            mark = key_digest(key + file.hex())
+            if mark not in seen:
+                seen.add(mark)
+                yield key, name, file
 
 
-def sync_folder(folder: Path) -> None:
-    """Bring a folder's names to the disk.
-
-    Raises
-    ------
-    OSError
-        The disk failed; file systems that cannot sync folders are no error.
-    """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        import errno
-
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
-    finally:
-        os.close(descriptor)
+__all__ = ["SEEN", "VANISHED", "Entry", "Journal", "JournalError", "decode_line", "encode_line"]

@@ -5,55 +5,96 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
-from typing import Any
 
-_BEAT_SECONDS = 1.0
+from imagine_deblur.watch.folders import Folder
+
+HEARTBEAT, TEXTFILE = "heartbeat.json", "metrics.prom"
+
+_BEAT_SECONDS = 0.9  # a little under a second, so that none passes without a beat
 
 
 class Telemetry:
     """Counters, and the two files they are published in.
+
+    A thread writes the files every second, whatever the service does. It also watches the service:
+    when that has not moved for `hang_after` seconds, beats and notifications end, and `on_hang` is
+    called.
 
     Files are replaced atomically but not flushed: they describe the running process, not the
     captures. A failure to write them is counted and never stops the service.
 
     Parameters
     ----------
-    folder : Path
+    folder : Folder
         Receives ``heartbeat.json`` and ``metrics.prom``.
+    hang_after : float
+        Seconds.
+    on_hang : callable, optional
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.heartbeat, self.textfile = folder / "heartbeat.json", folder / "metrics.prom"
+    def __init__(
+        self,
+        folder: Folder,
+        hang_after: float = float("inf"),
+        on_hang: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._folder = folder
+        self._hang_after, self._on_hang = hang_after, on_hang
         self.outcomes: Counter[str] = Counter()
         self.events: Counter[str] = Counter()
         self.gauges: dict[str, float] = {}
         self.state = "starting"
         self.in_hand: str | None = None
         self.frame_seconds = 0.0
-        self._started = time.monotonic()
-        self._last_beat = float("-inf")
+        self._started = self._moved = time.monotonic()
+        self._writing = threading.Lock()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
-    def beat(self, *, force: bool = False) -> None:
-        """Show that the service lives; at most once a second unless `force` is set."""
-        now = time.monotonic()
-        if not force and now - self._last_beat < _BEAT_SECONDS:
-            return
-        self._last_beat = now
-        value = {
-            "pid": os.getpid(),
-            "state": self.state,
-            "capture": self.in_hand,
-            "time": time.time(),
-            "uptime_seconds": round(now - self._started, 3),
-            "outcomes": dict(self.outcomes),
-        }
-        self._replace(self.heartbeat, json.dumps(value) + "\n")
-        self._replace(self.textfile, self.text())
-        notify(f"WATCHDOG=1\nSTATUS={self.state}")
+    def start(self) -> None:
+        """Begin to beat."""
+        self.beat()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Beat a last time."""
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self.beat()
+
+    def move(self) -> None:
+        """Say that the service got on with its work."""
+        self._moved = time.monotonic()
+
+    def _run(self) -> None:
+        while not self._ended.wait(_BEAT_SECONDS):
+            if time.monotonic() - self._moved > self._hang_after:
+                self._on_hang()
+                return
+            self.beat()
+
+    def beat(self) -> None:
+        """Show that the service lives."""
+        with self._writing:
+            now = time.monotonic()
+            value = {
+                "pid": os.getpid(),
+                "state": self.state,
+                "capture": self.in_hand,
+                "time": time.time(),
+                "uptime_seconds": round(now - self._started, 3),
+                "unmoved_seconds": round(now - self._moved, 3),
+                "outcomes": dict(self.outcomes),
+            }
+            self._replace(HEARTBEAT, json.dumps(value) + "\n")
+            self._replace(TEXTFILE, self.text())
+            notify(f"WATCHDOG=1\nSTATUS={self.state}")
 
     def text(self) -> str:
         """Return the metrics in Prometheus' text format."""
@@ -65,7 +106,7 @@ class Telemetry:
             lines.extend(f"imagine_deblur_{name}{labels} {v:g}" for labels, v in samples.items())
 
         def labelled(label: str, counts: Counter[str]) -> dict[str, float]:
-            return {f'{{{label}="{name}"}}': float(n) for name, n in sorted(counts.items())}
+            return {f'{{{label}="{n}"}}': float(v) for n, v in sorted(dict(counts).items())}
 
         metric(
             "captures_total",
@@ -90,15 +131,11 @@ class Telemetry:
             metric(name, "gauge", name.replace("_", " ").capitalize() + ".", {"": value})
         return "\n".join(lines) + "\n"
 
-    def _replace(self, path: Path, text: str) -> None:
-        part = path.with_suffix(".part")
+    def _replace(self, name: str, text: str) -> None:
         try:
-            part.write_text(text, "ascii")
-            os.replace(part, path)
+            self._folder.write(name, text.encode("ascii", "backslashreplace"), durable=False)
         except OSError:
             self.events["telemetry_write_failed"] += 1
-            with suppress(OSError):
-                os.unlink(part)
 
 
 def notify(message: str) -> None:
@@ -124,12 +161,3 @@ def open_files() -> int:
     with suppress(OSError):
         return len(os.listdir("/proc/self/fd"))
     return 0
-
-
-def read_heartbeat(path: Path) -> dict[str, Any] | None:
-    """Return a heartbeat file's content, None where there is none."""
-    try:
-        value = json.loads(path.read_text("ascii"))
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None

@@ -20,6 +20,7 @@ import os
 import zlib
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,14 +31,15 @@ from numpy.typing import NDArray
 from imagine_deblur.errors import IntegrityError
 from imagine_deblur.options import Options
 from imagine_deblur.psf.models import PSF
-from imagine_deblur.psf.presets import named_psf, parse_preset
+from imagine_deblur.psf.presets import parse_preset
 from imagine_deblur.report import Report
 from imagine_deblur.session import Session
 from imagine_deblur.watch import verify
 from imagine_deblur.watch.artifact import Artifact
+from imagine_deblur.watch.folders import Folder
+from imagine_deblur.watch.pictures import golden_picture, probe_tile, trial_capture
 
 _ATTEMPTS = 4
-_GOLDEN_SEED = 20_260_311
 _GOLDEN_PSF = PSF.defocus(3.0)  # where captures are restored blind
 _GOLDEN_RANGE = (-4.0, 5.0)  # sharp steps that were never blurred ring
 
@@ -45,7 +47,7 @@ Progress = Callable[[float], object]
 EngineKey = tuple[object, ...]
 
 
-class GuardedSession:
+class SelfCheckingSession:
     """A warm `Session` behind integrity checks.
 
     Parameters
@@ -209,6 +211,33 @@ class GuardedSession:
         if findings:
             self._mend(findings)
 
+    def trial(self, folder: Folder, shape: tuple[int, int]) -> None:
+        """Restore a whole made-up frame by the very path that captures take, JPEG and report.
+
+        Parameters
+        ----------
+        folder : Folder
+            Holds the frame and its result meanwhile.
+        shape : (rows, columns)
+            Of the frame, px; the largest part of it within 16 million px is made.
+
+        Raises
+        ------
+        IntegrityError
+            No two attempts agree.
+        ImagineDeblurError, OSError
+            As `restore`.
+        """
+        capture, output = "trial.jpg", "trial.restored.jpg"
+        try:
+            folder.write(capture, trial_capture(*shape), durable=False)
+            report = self.restore(os.fspath(folder.via(capture)), folder.via(output))
+            json.dumps(report.as_dict())
+        finally:
+            for name in (capture, output):
+                with suppress(OSError):
+                    folder.unlink(name)
+
     def _golden_size(self) -> tuple[int, int]:
         engine = self.session.parts.engine
         if engine is not None and self.session.parts.model.is_network:
@@ -299,23 +328,6 @@ class GuardedSession:
         session.parts.check_spectra = True
         return session
 
-    def reload_psf(self) -> None:
-        """Read the PSF record again, as after an uplink; the old one stays on an error.
-
-        Raises
-        ------
-        PsfError, OSError
-            The new record cannot be used.
-        """
-        artifacts = self._read_psf(self._options)
-        given = self._options.psf
-        if given is not None:
-            named_psf(given)  # raises before anything is changed
-        self.artifacts = artifacts + [a for a in self.artifacts if a.kind != "psf"]
-        self._reopen()
-        self._psf_digest = self._psf_of(self.session)
-        self._golden.clear()
-
     @staticmethod
     def _read_psf(options: Options) -> list[Artifact]:
         psf = options.psf
@@ -330,37 +342,3 @@ class GuardedSession:
         if given is None or given.psf is None:
             return ""
         return hashlib.sha256(json.dumps(given.psf.to_dict()).encode()).hexdigest()
-
-
-def probe_tile(planes: int, rows: int, columns: int) -> NDArray[np.float32]:
-    """Return the engine's fixed input: (planes, rows, columns) float32 about 0, always the same.
-
-    Noise on the left, shapes of rising contrast on the right, the same in every plane as a scene's
-    are: some units of a network answer to one of them only.
-    """
-    rng = np.random.default_rng(_GOLDEN_SEED)
-    tile: NDArray[np.float32] = rng.random((planes, rows, columns), np.float32)
-    tile -= np.float32(0.5)
-    half = columns // 2
-    shapes = golden_picture(rows, columns - half).mean(axis=2) - np.float32(0.4)
-    y, x = np.arange(rows)[:, None], np.arange(columns - half)
-    shapes += np.where((y // 16 + x // 24) % 2, np.float32(0.12), np.float32(-0.12))
-    shapes *= np.linspace(0.2, 3.0, rows, dtype=np.float32)[:, None]
-    tile[:, :, half:] *= np.float32(0.02)
-    tile[:, :, half:] += shapes
-    return tile
-
-
-def golden_picture(rows: int, columns: int) -> NDArray[np.float32]:
-    """Return the self-test's picture: (rows, columns, 3) float32 in [0.1, 0.9], always the same."""
-    rng = np.random.default_rng(_GOLDEN_SEED)
-    y, x = np.arange(rows, dtype=np.float32)[:, None], np.arange(columns, dtype=np.float32)
-    waves = np.zeros((rows, columns), np.float32)
-    for _ in range(6):
-        fy, fx = rng.uniform(-0.08, 0.08, 2).astype(np.float32)
-        waves += np.cos(np.float32(2 * np.pi) * (fy * y + fx * x)) * np.float32(0.04)
-    steps = (((y // 24) + (x // 40)) % 2) * np.float32(0.05)
-    noise = rng.random((rows, columns, 3), np.float32) * np.float32(0.004)
-    picture = np.float32(0.4) + waves[..., None] + steps[..., None] + noise
-    clipped: NDArray[np.float32] = np.clip(picture, 0.1, 0.9).astype(np.float32)
-    return clipped

@@ -51,6 +51,11 @@ class WatchSettings:
         Compare every output with its capture before it is delivered.
     keep_records : int
         Finished captures that left the inbox and are still remembered.
+    max_file : int or str
+        Bytes of the largest capture that is read; larger files stay in the inbox, and the
+        quarantine says why.
+    hang_after : float
+        Seconds without progress after which the process ends, for the supervisor to start again.
     once : bool
         Process what is there and stop.
     """
@@ -71,6 +76,8 @@ class WatchSettings:
     golden_every: int = 64
     verify: bool = True
     keep_records: int = 5000
+    max_file: int | str = "256MB"
+    hang_after: float = 600.0
     once: bool = False
 
     def __post_init__(self) -> None:
@@ -89,12 +96,14 @@ class WatchSettings:
             value = getattr(self, field)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise OptionsError(field, value, f"a whole number from {least}")
-        for field in ("poll", "patience", "stop_within", "late_after"):
+        for field in ("poll", "patience", "stop_within", "late_after", "hang_after"):
             value = getattr(self, field)
-            if value is not None and not (is_finite(value) and value >= 0):
+            optional = field == "late_after" and value is None
+            if not optional and not (is_finite(value) and value >= 0):
                 raise OptionsError(field, value, "seconds, 0 or more")
         if not self._holds_nothing_free:
             parse_bytes("min_free", self.min_free)
+        parse_bytes("max_file", self.max_file)
 
     @property
     def _holds_nothing_free(self) -> bool:
@@ -104,3 +113,8 @@ class WatchSettings:
     def min_free_bytes(self) -> int:
         """`min_free` in bytes."""
         return 0 if self._holds_nothing_free else parse_bytes("min_free", self.min_free)
+
+    @property
+    def max_file_bytes(self) -> int:
+        """`max_file` in bytes."""
+        return parse_bytes("max_file", self.max_file)

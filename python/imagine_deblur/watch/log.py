@@ -1,0 +1,102 @@
+"""Lines for people that cannot stop the service, flood a disk or fool a terminal."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+_LONGEST = 600  # characters of a line
+_BURST, _PER_SECOND = 40, 2.0  # lines at once, and in the long run: under 100 MB a month
+_WAITING = 200  # lines kept while nobody reads
+_FLUSH = 1.0  # s that ending waits for a reader
+
+
+def escaped(text: str) -> str:
+    r"""Return a text without characters that do something to a terminal or begin a new line.
+
+    Examples
+    --------
+    >>> print(escaped("a\x1b[2Jb\nc"))
+    a\x1b[2Jb\x0ac
+    """
+    kept = (c if c.isprintable() else _code(c) for c in text[: 4 * _LONGEST])
+    line = "".join(kept)
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}... ({len(text)} characters)"
+
+
+def _code(character: str) -> str:
+    number = ord(character)
+    return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"
+
+
+class Log:
+    """Writes lines from a thread of its own; a line too many is counted and dropped.
+
+    Parameters
+    ----------
+    write : callable
+        Receives a line with its newline; what it raises loses the line and nothing else.
+
+    Attributes
+    ----------
+    lost : int
+        Lines that did not get through: over the rate, unread, or refused.
+    """
+
+    def __init__(self, write: Callable[[bytes], object] | None = None) -> None:
+        self._write = write or _to_standard_error
+        self._lines: queue.Queue[bytes | None] = queue.Queue(_WAITING)
+        self._allowance, self._at = float(_BURST), time.monotonic()
+        self._dropped = 0
+        self.lost = 0
+        self._thread: threading.Thread | None = None
+
+    def __call__(self, text: str) -> None:
+        """Log a line, or count it as dropped; never waits."""
+        now = time.monotonic()
+        gained = (now - self._at) * _PER_SECOND
+        self._allowance, self._at = min(_BURST, self._allowance + gained), now
+        if self._allowance < 1:
+            self._dropped += 1
+            self.lost += 1
+            return
+        self._allowance -= 1
+        if self._dropped:
+            text = f"{text} ({self._dropped} lines before this one were dropped)"
+            self._dropped = 0
+        self._put(f"imagine-deblur watch: {escaped(text)}\n".encode(errors="backslashreplace"))
+
+    def _put(self, line: bytes | None) -> None:
+        if self._thread is None:
+            # A daemon: a reader that never reads must not keep the process from ending.
+            self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+            self._thread.start()
+        try:
+            self._lines.put_nowait(line)
+        except queue.Full:
+            self.lost += 1
+
+    def _run(self) -> None:
+        while (line := self._lines.get()) is not None:
+            try:
+                self._write(line)
+            except (OSError, ValueError):
+                self.lost += 1
+
+    def close(self) -> None:
+        """Let the last lines out, if somebody takes them within a second."""
+        if self._thread is not None:
+            self._put(None)
+            self._thread.join(_FLUSH)
+            self._thread = None
+
+
+def _to_standard_error(line: bytes) -> None:
+    with suppress(BlockingIOError):
+        at = 0
+        while at < len(line):
+            at += os.write(2, line[at:])
