@@ -14,21 +14,27 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # Where test images are; tests that need them skip where the folder is absent.
 export IMAGINE_DEBLUR_DATA ?= $(abspath ../shared/data)
-# setuptools and wheel: brisque needs libsvm-official, which comes as source only and is built with them.
-BUILD_TOOLS := "scikit-build-core>=0.10" "pybind11>=2.13" "cmake>=3.25" ninja "setuptools>=70.1" wheel
-PACKAGES := g++ libjpeg-dev $(if $(findstring python3,$(PYTHON)),python3-venv)
+BUILD_TOOLS := "scikit-build-core>=0.10" "pybind11>=2.13" "cmake>=3.25" ninja
+PACKAGES := g++ libjpeg-dev $(notdir $(PYTHON))-dev $(notdir $(PYTHON))-venv
+# Empty where compiler, libjpeg's headers, Python's headers and venv are all there.
+MISSING = $(shell printf '\#include <cstdio>\n\#include <jpeglib.h>\n\#include <Python.h>\n' \
+  | g++ -x c++ -E -I"$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')" - \
+  >/dev/null 2>&1 && $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || echo yes)
 
 .PHONY: all demo test lint format types native asan tsan fuzz bench wheel wheel-aarch64 clean
 all: lint types native test
 
-# A C++20 compiler and libjpeg-turbo's headers: installed where we may, named where we may not.
+# Compiler and headers: installed where we may, else the one line to type is named.
 build/.system:
 	@mkdir -p build
-	@if ! (command -v g++ && echo '#include <cstdio>\n#include <jpeglib.h>' | g++ -x c++ -E -) >/dev/null 2>&1 \
-	    || ! $(PYTHON) -m venv --help >/dev/null 2>&1; then \
+	@if [ -n "$(MISSING)" ]; then \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(PACKAGES); \
-	  else echo "install these first: $(PACKAGES)"; exit 1; fi; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	      apt-get install -y -qq --no-install-recommends $(PACKAGES); \
+	  else \
+	    echo "A compiler or headers are missing. On Debian or Ubuntu type this, then run make again:"; \
+	    echo "  sudo apt-get install -y $(PACKAGES)"; exit 1; \
+	  fi; \
 	fi
 	@touch $@
 

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from environment import print_environment
 from imagine_deblur import Session, _core
-from imagine_deblur.evaluation.metrics.noreference import brisque, niqe
+from imagine_deblur.evaluation.metrics.brisque import brisque
+from imagine_deblur.evaluation.metrics.niqe_eo import niqe_eo
 
 ROWS, COLUMNS = 768, 1024  # of the part that is measured
 
@@ -49,7 +50,7 @@ def main() -> None:
             target = parsed.output / path.name
             report = session.process(path, target)
             before, after = central_part(path), central_part(target)
-            row = (niqe(before), niqe(after), brisque(before), brisque(after))
+            row = (niqe_eo(before), niqe_eo(after), brisque(before), brisque(after))
             scores.append(row)
             blur = ", ".join(
                 f"{c['kind']} {next(v for k, v in c.items() if k.endswith('_px')):.2f}"

@@ -21,8 +21,9 @@ from bench_captures import COLUMNS, ROWS
 from environment import print_environment
 from imagine_deblur.capture.nsr import filter_nsr, rounded_nsr
 from imagine_deblur.capture.spectrum import mean_power
+from imagine_deblur.evaluation.metrics.brisque import brisque
 from imagine_deblur.evaluation.metrics.fidelity import psnr, ssim
-from imagine_deblur.evaluation.metrics.noreference import brisque, niqe
+from imagine_deblur.evaluation.metrics.niqe_eo import niqe_eo
 from imagine_deblur.evaluation.protocols import central_crop, load_scene, protocol
 from imagine_deblur.evaluation.run import as_float
 from imagine_deblur.psf.models import PSF
@@ -38,7 +39,7 @@ LOWER = (1.0, 0.3, 0.1, 0.03, 0.01)
 
 def figures(image: NDArray[np.float32], sharp: NDArray[np.float32]) -> tuple[float, ...]:
     """Return NIQE, BRISQUE, PSNR in dB and SSIM of a picture in [0, 1]."""
-    return niqe(image), brisque(image), psnr(image, sharp), ssim(image, sharp)
+    return niqe_eo(image), brisque(image), psnr(image, sharp), ssim(image, sharp)
 
 
 def main() -> None:

@@ -288,7 +288,7 @@ def write_sheet(parsed: argparse.Namespace) -> None:
     chosen = protocol("imagine")
     options = Options(engine=parsed.engine, threads=1, max_ram="8GB")
     systems = {
-        name: ModelMethod(model, blind=True, options=options)
+        name: ModelMethod(model, known=None, options=options)
         for name, model in _systems(parsed).items()
     }
     paths = chosen.images(parsed.source)

@@ -47,6 +47,47 @@ def test_importing_loads_no_runtime_and_no_torch(code):
     assert loaded_by(code) & HEAVY == set()
 
 
+#: Rooms that only their own command or call opens.
+ROOMS_FOR_LATER = {
+    "calibration",
+    "cli",
+    "degradation",
+    "evaluation",
+    "raster",
+    "report_html",
+    "train",
+    "watch",
+}
+
+
+def test_importing_loads_numpy_and_the_rooms_that_restore():
+    tail = "; import sys; print(*sys.modules)"
+    before, after = (
+        set(
+            subprocess.run(
+                [sys.executable, "-c", code + tail], capture_output=True, text=True, check=True
+            ).stdout.split()
+        )
+        for code in ("pass", "import imagine_deblur")
+    )
+    new = {name.split(".")[0] for name in after - before}
+    assert new - set(sys.stdlib_module_names) == {"imagine_deblur", "numpy"}
+    rooms = {name.split(".")[1] for name in after if name.startswith("imagine_deblur.")}
+    assert rooms & ROOMS_FOR_LATER == set()
+
+
+def test_a_blind_restoration_needs_numpy_only():
+    code = """
+import io
+import numpy as np
+from imagine_deblur import _core, process
+image = np.random.default_rng(0).integers(90, 160, (300, 320, 3), np.uint8)
+process(_core.encode_jpeg(image), io.BytesIO())
+process(_core.encode_jpeg(image), io.BytesIO(), psf="disk:2", model="fast")
+"""
+    assert loaded_by(code) & HEAVY == set()
+
+
 def test_a_linear_restoration_needs_numpy_only():
     code = """
 import io

@@ -54,9 +54,9 @@ def test_one_version_everywhere(project: dict[str, Any]) -> None:
     assert imagine_deblur.__version__ == project["version"] == cmake[1]
 
 
-def test_the_default_install_needs_two_packages(project: dict[str, Any]) -> None:
+def test_the_default_install_needs_numpy_alone(project: dict[str, Any]) -> None:
     names = {re.split(r"[<>=!~ ]", need)[0] for need in project["dependencies"]}
-    assert names == {"numpy", "onnxruntime"}
+    assert names == {"numpy"}
 
 
 def test_the_installed_metadata(
@@ -64,7 +64,7 @@ def test_the_installed_metadata(
 ) -> None:
     assert installed.version == project["version"]
     plain = [need for need in installed.requires or [] if "extra" not in need]
-    assert {re.split(r"[<>=!~ ;]", need)[0] for need in plain} == {"numpy", "onnxruntime"}
+    assert {re.split(r"[<>=!~ ;]", need)[0] for need in plain} == {"numpy"}
     commands = installed.entry_points.select(group="console_scripts", name="imagine-deblur")
     assert {command.value for command in commands} == {"imagine_deblur.cli:main"}
     assert all(callable(command.load()) for command in commands)
@@ -79,7 +79,7 @@ def test_python_versions_are_those_of_the_wheels(project: dict[str, Any]) -> Non
 def test_data_files_come_with_the_installed_package() -> None:
     package = Path(imagine_deblur.__file__).parent
     tables = sorted(path.name for path in package.rglob("*.npz"))
-    assert {"niqe_model.npz", "weights.npz"} <= set(tables)
+    assert {"brisque.npz", "niqe_eo.npz", "weights.npz"} <= set(tables)
     for path in package.rglob("*.npz"):
         with np.load(path, allow_pickle=False) as table:
             assert all(table[name].size for name in table.files)
@@ -99,7 +99,7 @@ METADATA = """Metadata-Version: 2.4
 Name: imagine-deblur
 Version: 9.8.7
 Requires-Dist: numpy>=2.0
-Requires-Dist: onnxruntime>=1.20
+Requires-Dist: onnxruntime>=1.20; extra == "onnxruntime"
 Requires-Dist: openvino>=2025.2; extra == "openvino"
 
 text
@@ -118,7 +118,7 @@ def fake_wheel(folder: Path, leave_out: str = "") -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["fast.onnx", "niqe_model.npz", "_core.pyi", "py.typed"])
+@pytest.mark.parametrize("name", ["fast.onnx", "niqe_eo.npz", "_core.pyi", "py.typed"])
 def test_a_file_left_out_of_a_wheel_is_named(tmp_path: Path, name: str) -> None:
     missing = tool("check_wheel").missing_files
     with zipfile.ZipFile(fake_wheel(tmp_path)) as wheel:
@@ -174,7 +174,8 @@ def test_the_bill_of_materials(tmp_path: Path, jpeg_source: Path) -> None:
     assert found["pip:numpy"]["scope"] == "required"
     assert found["pip:openvino[openvino]"]["scope"] == "optional"
     needs = bill["dependencies"][0]["dependsOn"]
-    assert "pip:onnxruntime" in needs
+    assert "pip:numpy" in needs
+    assert "pip:onnxruntime[onnxruntime]" not in needs
     assert "pip:openvino[openvino]" not in needs
 
     sums = (tmp_path / "SHA256SUMS").read_text(encoding="utf-8").splitlines()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import pickle
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -11,11 +14,16 @@ import pytest
 
 import synthetic
 from imagine_deblur.degradation.forward import blur
-from imagine_deblur.errors import EngineError, InputImageError
+from imagine_deblur.errors import InputImageError
 from imagine_deblur.evaluation.metrics import brisque as brisque_module
-from imagine_deblur.evaluation.metrics.brisque import brisque_features, halve, regression
-from imagine_deblur.evaluation.metrics.niqe import Model, bundled_model, fit_model, patch_features
-from imagine_deblur.evaluation.metrics.noreference import brisque, niqe
+from imagine_deblur.evaluation.metrics.brisque import brisque, brisque_features, halve, regression
+from imagine_deblur.evaluation.metrics.niqe_eo import (
+    Model,
+    bundled_model,
+    fit_model,
+    niqe_eo,
+    patch_features,
+)
 from imagine_deblur.evaluation.metrics.scene_statistics import (
     Shape,
     fit_shapes,
@@ -74,7 +82,7 @@ def test_normalised_contrast_is_the_direct_one(border: str, mode: str) -> None:
 def test_niqe_is_zero_for_its_own_model() -> None:
     features, _ = patch_features(SCENE)
     own = Model(features.mean(axis=0), np.cov(features, rowvar=False))
-    assert niqe(SCENE, own) == pytest.approx(0.0, abs=1e-9)
+    assert niqe_eo(SCENE, own) == pytest.approx(0.0, abs=1e-9)
 
 
 def test_niqe_is_the_mahalanobis_distance() -> None:
@@ -82,20 +90,20 @@ def test_niqe_is_the_mahalanobis_distance() -> None:
     patch = SCENE[:96, :96]
     features, _ = patch_features(patch)
     shifted = Model(features[0] + np.eye(36)[3] * 0.5 + np.eye(36)[20] * 1.2, 2.0 * np.eye(36))
-    assert niqe(patch, shifted) == pytest.approx(1.3, rel=1e-9)
+    assert niqe_eo(patch, shifted) == pytest.approx(1.3, rel=1e-9)
 
 
 def test_niqe_reads_patches_and_leaves_the_rest() -> None:
     features, sharpness = patch_features(SCENE)
     assert features.shape == (2 * 3, 36)
     assert sharpness.shape == (6,)
-    assert niqe(SCENE) == pytest.approx(niqe(SCENE[:192, :288]))
+    assert niqe_eo(SCENE) == pytest.approx(niqe_eo(SCENE[:192, :288]))
     grey = np.repeat(SCENE[..., :1], 3, axis=2)
-    assert niqe(grey) == pytest.approx(niqe(SCENE[..., 0]), rel=1e-5)
+    assert niqe_eo(grey) == pytest.approx(niqe_eo(SCENE[..., 0]), rel=1e-5)
 
 
 def test_niqe_rises_with_blur() -> None:
-    scores = [niqe(blur(SCENE, PSF((Gaussian(s),)))) for s in (1.0, 2.0, 3.0)]
+    scores = [niqe_eo(blur(SCENE, PSF((Gaussian(s),)))) for s in (1.0, 2.0, 3.0)]
     assert scores == sorted(scores)
 
 
@@ -118,9 +126,9 @@ def test_the_bundled_model_is_a_distribution() -> None:
 
 def test_no_reference_refusals() -> None:
     with pytest.raises(InputImageError, match="96x96"):
-        niqe(SCENE[:90])
+        niqe_eo(SCENE[:90])
     with pytest.raises(InputImageError, match="flat"):
-        niqe(synthetic.flat(96, 96))
+        niqe_eo(synthetic.flat(96, 96))
     with pytest.raises(InputImageError, match="16x16"):
         brisque(SCENE[:8])
 
@@ -164,17 +172,52 @@ def test_brisque_agrees_with_the_package(
     assert brisque(scene) == pytest.approx(score, abs=0.2)
 
 
-def test_brisque_names_the_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    regression.cache_clear()
-    monkeypatch.setattr(brisque_module.util, "find_spec", lambda name: None)
-    with pytest.raises(EngineError, match="pip install brisque"):
-        brisque(SCENE)
+@pytest.mark.parametrize(
+    ("blur_px", "shape", "published"),
+    [
+        (0.0, (200, 300), 31.078),
+        (0.0, (151, 177), 33.643),
+        (1.5, (200, 300), 56.354),
+        (1.5, (151, 177), 55.988),
+    ],
+)
+def test_brisque_keeps_the_published_scores(
+    blur_px: float, shape: tuple[int, int], published: float
+) -> None:
+    """What `calculate_image_quality_score` of brisque 0.2.0 gave for these scenes, 2026-11-25."""
+    scene = np.clip(blur(SCENE[: shape[0], : shape[1]], PSF((Gaussian(blur_px),))), 0.0, 1.0)
+    assert brisque(scene) == pytest.approx(published, abs=0.2)
+
+
+def test_brisque_parameters_are_made_by_their_script(tmp_path: Path) -> None:
+    """The stored file holds what the script reads from an unpacked wheel."""
+    with np.load(Path(brisque_module.__file__).with_name("brisque.npz")) as stored:
+        models = tmp_path / "models"
+        models.mkdir()
+        (models / "normalize.pickle").write_bytes(
+            pickle.dumps({"min_": stored["low"].tolist(), "max_": stored["high"].tolist()})
+        )
+        rows = "".join(
+            f"{coefficient:.17g} "
+            + " ".join(f"{i + 1}:{v:.6g}" for i, v in enumerate(vector))
+            + "\n"
+            for coefficient, vector in zip(stored["coefficients"], stored["vectors"], strict=True)
+        )
+        header = f"gamma {stored['gamma']:.9g}\nrho {stored['rho']:.9g}"
+        (models / "svm.txt").write_text(f"{header}\nSV\n{rows}")
+        script = Path(__file__).parents[2] / "research" / "brisque_parameters.py"
+        subprocess.run(
+            [sys.executable, str(script), str(models), str(tmp_path / "again.npz")], check=True
+        )
+        with np.load(tmp_path / "again.npz") as again:
+            for name in ("low", "high", "gamma", "rho", "coefficients", "vectors"):
+                np.testing.assert_array_equal(again[name], stored[name])
 
 
 def test_the_module_fits_and_writes_a_model(tmp_path: Path) -> None:
     from PIL import Image
 
-    from imagine_deblur.evaluation.metrics.niqe import main
+    from imagine_deblur.evaluation.metrics.niqe_eo import main
 
     for seed in range(2):
         scene = synthetic.natural(300, 300, seed=seed)

@@ -14,7 +14,7 @@ from imagine_deblur.engines.settings import EngineSettings
 from imagine_deblur.engines.spec import EngineSpec, Tile
 from imagine_deblur.errors import EngineError, OptionsError
 
-CURE = "pip install onnxruntime"
+CURE = 'pip install "imagine-deblur[onnxruntime]"'
 
 
 def find_onnxruntime() -> bool:

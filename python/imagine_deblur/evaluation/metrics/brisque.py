@@ -1,25 +1,20 @@
 """BRISQUE: a regression from scene statistics to opinion scores, without a reference.
 
 Mittal, Moorthy & Bovik, "No-reference image quality assessment in the spatial domain", 2012. The
-regression was learnt from people's opinions, which we do not have, so its parameters come from the
-package ``brisque`` (0.2.0, Apache-2.0), which carries them inside its wheel. Only these two files
-are read: the package's own code needs OpenCV and libsvm and fails with numpy 2.4. Features and
-regression are computed here, and agree with that code where it runs (see the tests).
+regression was learnt from people's opinions, which we do not have. `brisque.npz` holds its
+published parameters and says where they come from; `research/brisque_parameters.py` made it.
 """
 
 from __future__ import annotations
 
-import io
-import pickle
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import util
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from imagine_deblur.errors import EngineError, InputImageError
+from imagine_deblur.errors import InputImageError
 from imagine_deblur.evaluation.metrics.scene_statistics import (
     NEIGHBOURS,
     fit_shapes,
@@ -31,6 +26,7 @@ FloatArray = npt.NDArray[np.float64]
 # The colour conversion and resampling the regression was learnt with.
 _GREY = np.array([0.2125, 0.7154, 0.0721])  # Rec. 709
 _HALVING = np.array([-0.09375, 0.59375, 0.59375, -0.09375])  # cubic convolution, a = -3/4, at 1/2
+_PARAMETERS = Path(__file__).with_name("brisque.npz")
 
 
 @dataclass(frozen=True)
@@ -71,8 +67,6 @@ def brisque(image: npt.NDArray[np.floating]) -> float:
     ------
     InputImageError
         Too small, or flat.
-    EngineError
-        The package with the parameters is not installed.
     """
     if min(image.shape[:2]) < 16:
         raise InputImageError(f"image of shape {image.shape} is smaller than 16x16")
@@ -117,34 +111,13 @@ def halve(plane: FloatArray) -> FloatArray:
 
 @lru_cache(maxsize=1)
 def regression() -> Regression:
-    """The regression whose parameters the installed package ``brisque`` carries."""
-    found = util.find_spec("brisque")
-    if found is None or found.origin is None:
-        raise EngineError(
-            "BRISQUE's parameters are not installed: pip install brisque", engine="brisque"
+    """The regression with its published parameters."""
+    with np.load(_PARAMETERS) as stored:
+        return Regression(
+            low=stored["low"],
+            high=stored["high"],
+            gamma=float(stored["gamma"]),
+            rho=float(stored["rho"]),
+            coefficients=stored["coefficients"],
+            vectors=stored["vectors"].astype(np.float64),
         )
-    folder = Path(found.origin).parent / "models"
-    ranges = _PlainUnpickler(io.BytesIO((folder / "normalize.pickle").read_bytes())).load()
-    header, _, body = (folder / "svm.txt").read_text().partition("\nSV\n")
-    values = dict(line.split(None, 1) for line in header.splitlines())
-    rows = [line.split() for line in body.splitlines()]
-    vectors = np.zeros((len(rows), 36))
-    for i, row in enumerate(rows):
-        for entry in row[1:]:
-            position, _, value = entry.partition(":")
-            vectors[i, int(position) - 1] = float(value)
-    return Regression(
-        low=np.asarray(ranges["min_"], dtype=np.float64),
-        high=np.asarray(ranges["max_"], dtype=np.float64),
-        gamma=float(values["gamma"]),
-        rho=float(values["rho"]),
-        coefficients=np.array([float(row[0]) for row in rows]),
-        vectors=vectors,
-    )
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Reads lists, dictionaries and numbers; refuses everything that would import or run code."""
-
-    def find_class(self, module: str, name: str) -> object:
-        raise pickle.UnpicklingError(f"{module}.{name} does not belong in a table of numbers")

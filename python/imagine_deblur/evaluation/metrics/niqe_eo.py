@@ -1,12 +1,12 @@
-"""NIQE: how far an image's statistics lie from those of sharp scenes, without a reference.
+"""NIQE for Earth observation: how far a picture's statistics lie from those of sharp scenes.
 
 Mittal, Soundararajan & Bovik, "Making a completely blind image quality analyzer", 2013. The
 method prescribes a model fitted on sharp images; ours is fitted on sharp aerial and satellite
 scenes, since the published one describes holiday photographs. Values therefore compare with each
-other, not with those of other implementations. `niqe_model.npz` holds the mean and covariance of 36
-features and says what it was fitted on. This fits it again::
+other, not with those of other implementations, hence the name. `niqe_eo.npz` holds the mean and
+covariance of 36 features and says what it was fitted on. This fits it again::
 
-    python -m imagine_deblur.evaluation.metrics.niqe FOLDER OUTPUT
+    python -m imagine_deblur.evaluation.metrics.niqe_eo FOLDER OUTPUT
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FloatArray = npt.NDArray[np.float64]
 
 PATCH_PX = 96
 _SHARP_SHARE = 0.75  # of the sharpest patch's deviation, section II-B of the paper
-_MODEL = Path(__file__).with_name("niqe_model.npz")
+_MODEL = Path(__file__).with_name("niqe_eo.npz")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Model:
     covariance: FloatArray
 
 
-def niqe(image: npt.NDArray[np.floating], model: Model | None = None) -> float:
+def niqe_eo(image: npt.NDArray[np.floating], model: Model | None = None) -> float:
     """Distance of an image's patch statistics from those of sharp scenes; lower is better.
 
     Parameters
@@ -128,7 +128,7 @@ def _features(patches: FloatArray) -> FloatArray:
 
 @lru_cache(maxsize=1)
 def bundled_model() -> Model:
-    """The model in `niqe_model.npz`."""
+    """The model in `niqe_eo.npz`."""
     with np.load(_MODEL, allow_pickle=False) as stored:
         return Model(stored["mean"], stored["covariance"])
 
