@@ -5,6 +5,7 @@
 #   asan     native tests with address and undefined-behaviour sanitizers
 #   tsan     native tests with the thread sanitizer
 #   fuzz     a short run of the fuzzers: records, options and (with clang) the JPEG path
+#   docs     the site in build/site, warnings are errors; figures: its pictures, from the data
 #   bench    latency gates and benchmarks
 #   wheel, wheel-aarch64   payload wheels for x86-64 and aarch64 in dist/ (docs/wheels.md)
 #   all      lint, types, native, test
@@ -21,7 +22,7 @@ MISSING = $(shell printf '\#include <cstdio>\n\#include <jpeglib.h>\n\#include <
   | g++ -x c++ -E -I"$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')" - \
   >/dev/null 2>&1 && $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || echo yes)
 
-.PHONY: all demo test lint format types native asan tsan fuzz bench wheel wheel-aarch64 clean
+.PHONY: all demo test lint format types native asan tsan fuzz bench docs figures wheel wheel-aarch64 clean
 all: lint types native test
 
 # Compiler and headers: installed where we may, else the one line to type is named.
@@ -96,6 +97,17 @@ bench: build/.dev
 	$(BIN)/python bench/bench_jpeg.py
 	$(BIN)/python bench/bench_pipeline.py --only parts
 	$(BIN)/python bench/bench_memory.py --sizes "3 MP"
+
+build/.docs: build/.installed
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pip install -q --no-build-isolation -e ".[docs]"
+	@touch $@
+
+docs: build/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict -q
+	@echo "open build/site/index.html"
+
+figures: build/.docs
+	$(BIN)/python docs/make_figures.py
 
 wheel:
 	packaging/build_wheel.sh

@@ -123,7 +123,8 @@ def _template(name: str) -> str:
 def _render(template: str, context: dict[str, Any]) -> str:
     from markupsafe import Markup
 
-    style, script = _template("style.css"), _template("report.js")
+    style = _template("viewer.css") + _template("style.css")
+    script = _template("viewer.js") + (_template("index.js") if template == "index.html" else "")
     # Nothing but what is in this file: pictures as data, and this very style and script.
     policy = (
         "default-src 'none'; img-src data:; "
