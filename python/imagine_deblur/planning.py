@@ -11,6 +11,17 @@ from imagine_deblur.restoration.stage import WienerStage
 _HEADROOM = 8 << 20  # the next attempt may begin with a little more resident memory
 _SLACK = 4 << 20  # for small allocations between here and the peak
 
+# Resident bytes, measured with numpy 2 and Python 3.11 on x86-64 when the engine was open: 45 MB
+# with the linear model alone, with room here for what a blind estimate leaves behind; bundled
+# networks on tiles of 192 and 544 px: winograd 53 to 81 MB, onnxruntime 78 to 80, openvino 100
+# to 106. (Bytes of the runtime, and for each byte of the network's file and each px of a tile.)
+_INTERPRETER = 56_000_000
+_RUNTIMES = {
+    "winograd": (1_000_000, 9, 60),
+    "onnxruntime": (33_000_000, 2, 0),
+    "openvino": (54_000_000, 3, 0),
+}
+
 SHORTER_TILES = (384, 256, 192, 128)
 """Tile sides tried in turn, px, where strips of longer ones do not fit the memory."""
 
@@ -26,12 +37,33 @@ class Budget:
     host : int
         Bytes it held before the session began.
     base : int
-        Resident bytes with the engine loaded, without the pool.
+        Bytes with the engine loaded and without the pool, by `base_bytes`, and `host`.
     """
 
     max_ram: int
     host: int
     base: int
+
+
+def base_bytes(engine: str, weights: int, tile_pixels: int) -> int:
+    """Return what interpreter, runtime and network take, by a table and never by measuring.
+
+    A measured figure depends on the frames before; strips, and with them the last bits of some
+    pixels, would too.
+
+    Parameters
+    ----------
+    engine : str
+        Its name.
+    weights : int
+        Bytes of the network's file, 0 without one.
+    tile_pixels : int
+        Of a tile, halo included.
+    """
+    fixed, per_weight, per_pixel = next(
+        (costs for name, costs in _RUNTIMES.items() if name in engine), (0, 0, 0)
+    )
+    return _INTERPRETER + fixed + per_weight * weights + per_pixel * tile_pixels
 
 
 def pool_bytes(
@@ -106,7 +138,7 @@ def plan_pool(
     host : int
         What `host_bytes` returned before anything was allocated.
     base : int
-        Resident bytes with the engine loaded, without the pool.
+        Bytes with the engine loaded, without the pool, `host` included.
     engine_bytes : int
         Memory the engine needs beside the pool, while tiles run.
     scratch : int

@@ -18,13 +18,13 @@ from imagine_deblur.engines.deadline import Chooser
 from imagine_deblur.engines.model import IDENTITY, Model, build_engine, resolve_model
 from imagine_deblur.errors import MemoryBudgetError
 from imagine_deblur.options import Options
-from imagine_deblur.planning import SHORTER_TILES, Budget, pool_bytes
+from imagine_deblur.planning import SHORTER_TILES, Budget, base_bytes, pool_bytes
 from imagine_deblur.psf.field import PsfField
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.restoration.reblur_check import ReblurCheck
 from imagine_deblur.restoration.stage import WienerStage
 from imagine_deblur.restoration.wiener import WienerSpec
-from imagine_deblur.support.process_memory import host_bytes, return_free_memory, status_bytes
+from imagine_deblur.support.process_memory import host_bytes, return_free_memory
 
 Progress = Callable[[float], object]
 Frame = NDArray[np.uint8] | NDArray[np.float32]
@@ -118,7 +118,7 @@ class Parts:
         self._engine: tuple[tuple[object, ...], _core.Engine] | None = None
         self._stage: tuple[tuple[object, ...], WienerStage] | None = None
         self._pool: _core.BufferPool | None = None
-        self._base = 0  # resident with the engine loaded, before its first tile
+        self._base = 0  # bytes with the engine loaded, before its first tile
         self._sides: dict[tuple[object, ...], int] = {}  # tile side that fitted, by frame and model
 
     def close(self) -> None:
@@ -188,7 +188,7 @@ class Parts:
         spec = model.wiener_spec(found.filter_nsr, checked=self.options.reblur_check)
         stage = self._stage_for(found.psf, spec, model)
         engine, options, wanted = self._fit(model, folds, stage, spec, shape, float32)
-        if self._pool is None or self._pool.capacity < wanted:
+        if self._pool is None or self._pool.capacity != wanted:
             self._pool = None
             folder = "" if self.options.temp_dir is None else os.fspath(self.options.temp_dir)
             self._pool = _core.BufferPool(wanted, folder=folder)
@@ -306,8 +306,8 @@ class Parts:
             options = replace(self.options, self_ensemble=folds)
             self._engine = (key, build_engine(model, options, self.threads, rows, columns, bands))
             return_free_memory()
-            pool = 0 if self._pool is None else max(0, self._pool.statistics()["resident"])
-            self._base = max(0, status_bytes("VmRSS") - pool)
+            weights = 0 if model.descriptor is None else model.descriptor.path.stat().st_size
+            self._base = self._host + base_bytes(self._engine[1].name, weights, rows * columns)
         return self._engine[1]
 
     def reopen_engine(self) -> _core.Engine:

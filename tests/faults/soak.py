@@ -1,62 +1,159 @@
-"""A thousand frames through one service; memory and descriptors must stay flat.
+"""Hundreds of thousands of captures through the real command; what it takes must stay flat.
 
-python tests/faults/soak.py --frames 1000
+The command runs with the identity model on frames of 16x16 px, in a memory group of 300,000,000
+bytes where one can be made. A feeder keeps its inbox filled, a reader takes result and report away
+and counts every name. Ten times the service is stopped and started again, and timed.
+
+    python tests/faults/soak.py --captures 300000
 """
 
 from __future__ import annotations
 
 import argparse
-import threading
+import os
+import signal
+import subprocess
+import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 
-from common import capture, drop, expected_of, folder, reckon, service, verdict
-from imagine_deblur.watch.metrics import open_files, resident_bytes
+from common import capture, drop, folder
+
+LIMIT = 300_000_000
+BACKLOG = 400  # captures in the inbox at a time
+STATE = ".imagine-deblur"
+
+
+def memory_group() -> Path | None:
+    """Make a memory group with the limit, None where that is not permitted (cgroup v1 only)."""
+    group = Path(f"/sys/fs/cgroup/memory/imagine-deblur-soak-{os.getpid()}")
+    try:
+        group.mkdir()
+        (group / "memory.limit_in_bytes").write_text(str(LIMIT))
+    except OSError:
+        return None
+    return group
+
+
+class Command:
+    """The watch command in its group."""
+
+    def __init__(self, inbox: Path, outbox: Path, keep: int, group: Path | None) -> None:
+        self.outbox, self.group = outbox, group
+        self.command = [sys.executable, "-m", "imagine_deblur", "watch", str(inbox), str(outbox)]
+        self.command += ["--model", "identity", "--threads", "1", "--tile", "64", "--poll", "0.01"]
+        self.command += ["--stable-polls", "1", "--after", "remove", "--min-free", "0"]
+        self.command += ["--keep-records", str(keep), "--golden-every", "100000"]
+
+    def start(self) -> float:
+        """Start it; return the seconds until it takes up captures."""
+        began = time.monotonic()
+        beat = self.outbox / STATE / "heartbeat.json"
+        beat.unlink(missing_ok=True)
+
+        def join() -> None:
+            if self.group is not None:
+                (self.group / "cgroup.procs").write_text(str(os.getpid()))
+
+        environment = dict(os.environ, OPENBLAS_NUM_THREADS="1", MALLOC_ARENA_MAX="2")
+        self.process = subprocess.Popen(
+            self.command, stderr=subprocess.DEVNULL, preexec_fn=join, env=environment
+        )
+        while not any(self.outbox.glob("*.jpg")):
+            if self.process.poll() is not None:
+                raise SystemExit(f"the service ended with {self.process.returncode}")
+            time.sleep(0.005)
+        return time.monotonic() - began
+
+    def stop(self) -> None:
+        """Stop it politely."""
+        self.process.send_signal(signal.SIGTERM)
+        if self.process.wait(60):
+            raise SystemExit(f"the service ended with {self.process.returncode}")
+
+    def resident(self) -> float:
+        """Megabytes resident now."""
+        text = Path(f"/proc/{self.process.pid}/statm").read_text()
+        return int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    def group_most(self) -> float:
+        """Megabytes the group had at most, 0 without one."""
+        if self.group is None:
+            return 0.0
+        return int((self.group / "memory.max_usage_in_bytes").read_text()) / 1e6
+
+
+class Mission:
+    """Captures on their way in and out, each counted."""
+
+    def __init__(self, inbox: Path, outbox: Path, total: int) -> None:
+        self.inbox, self.outbox, self.total = inbox, outbox, total
+        self.data = capture(1, 16, 16)
+        self.sent = self.taken = 0
+        self.out = bytearray(total)  # how often each capture came out
+
+    def feed(self, until: int) -> None:
+        """Put captures in, as many as there is room for."""
+        while self.sent < min(until, self.total, self.taken + BACKLOG):
+            drop(self.inbox, f"c{self.sent:07d}.jpg", self.data)
+            self.sent += 1
+
+    def take(self) -> None:
+        """Take results and reports away."""
+        for entry in os.scandir(self.outbox):
+            if entry.name.endswith(".jpg"):
+                self.out[int(entry.name[1:8])] += 1
+                os.unlink(entry.path)
+                with suppress(FileNotFoundError):
+                    os.unlink(f"{entry.path}.json")
+                self.taken += 1
 
 
 def main() -> int:
     """Run the campaign."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--frames", type=int, default=1000)
-    parser.add_argument("--model", default="wiener")
+    parser.add_argument("--captures", type=int, default=3000)
+    parser.add_argument("--keep-records", type=int, default=1000)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long")
     arguments = parser.parse_args()
-    pictures = [capture(k, 128 - 16 * (k % 3), 160) for k in range(12)]
-    made = expected_of({str(k): data for k, data in enumerate(pictures)}, arguments.model)
-    captures = {f"c{k:05d}.jpg": pictures[k % 12] for k in range(arguments.frames)}
-    expected = {name: made[str(k % 12)] for k, name in enumerate(captures)}
-    rows: list[tuple[int, float, int, int]] = []
+    group = memory_group()
+    rows: list[tuple[int, float, float, float, float]] = []
+    print("captures | start, s | captures/s | resident, MB | group's most, MB | journal, kB")
     with folder("soak") as base:
         inbox, outbox = base / "in", base / "out"
         inbox.mkdir()
-        worker = service(inbox, outbox, arguments.model, once=False, stable_polls=1)
-        thread = threading.Thread(target=worker.run)
-        thread.start()
-        started = time.monotonic()
-        step = max(1, arguments.frames // 10)
-        names = list(captures)
-        for first in range(0, len(names), step):
-            for name in names[first : first + step]:
-                drop(inbox, name, captures[name])
-            wanted = min(first + step, len(names))
-            while not enough(worker, wanted):
+        outbox.mkdir()
+        mission = Mission(inbox, outbox, arguments.captures)
+        command = Command(inbox, outbox, arguments.keep_records, group)
+        step = max(1, arguments.captures // 10)
+        end = time.monotonic() + arguments.seconds
+        while mission.taken < arguments.captures and time.monotonic() < end:
+            goal = min(arguments.captures, mission.taken + step)
+            mission.feed(goal)
+            seconds = command.start()
+            began, before = time.monotonic(), mission.taken
+            while mission.taken < goal and time.monotonic() < end:
+                mission.take()
+                mission.feed(goal)
                 time.sleep(0.02)
-            megabytes = resident_bytes() / 1e6
-            rows.append((wanted, megabytes, open_files(), threading.active_count()))
-            print(f"{wanted} frames: {megabytes:.1f} MB resident, {rows[-1][2]} descriptors, "
-                  f"{rows[-1][3]} threads", flush=True)  # fmt: skip
-        seconds = time.monotonic() - started
-        worker.stop()
-        thread.join()
-        count = reckon(outbox, captures, expected)
-    growth = rows[-1][1] - rows[1][1]
-    print(f"{arguments.frames} frames in {seconds:.0f} s; from frame {rows[1][0]} on memory "
-          f"grew by {growth:.1f} MB, descriptors by {rows[-1][2] - rows[1][2]}")  # fmt: skip
-    return verdict(count) or int(growth > 8 or rows[-1][2] > rows[1][2] + 1)
-
-
-def enough(worker: object, wanted: int) -> bool:
-    """Whether a service that may still be starting has brought so many captures to their end."""
-    telemetry = getattr(worker, "telemetry", None)
-    return telemetry is not None and sum(telemetry.outcomes.values()) >= wanted
+            rate = (mission.taken - before) / (time.monotonic() - began)
+            journal = (outbox / STATE / "journal.jsonl").stat().st_size / 1e3
+            row = (mission.taken, seconds, rate, command.resident(), journal)
+            rows.append(row)
+            print(f"{row[0]} | {row[1]:.2f} | {row[2]:.0f} | {row[3]:.1f} | "
+                  f"{command.group_most():.0f} | {row[4]:.0f}", flush=True)  # fmt: skip
+            command.stop()
+            mission.take()
+    if group is not None:
+        with suppress(OSError):
+            group.rmdir()
+    lost = sum(n == 0 for n in mission.out[: mission.taken])
+    twice = sum(n > 1 for n in mission.out)
+    print(f"{mission.taken} captures: {lost} lost, {twice} twice")
+    growth = rows[-1][3] - rows[0][3]
+    slower = rows[-1][1] > 2 * rows[0][1] + 1
+    return int(bool(lost or twice or growth > 8 or slower))
 
 
 if __name__ == "__main__":

@@ -64,7 +64,9 @@ class JpegFile:
     def capture(self) -> Capture:
         """The file as what is looked at before it is restored."""
         tables = self.info["quantisation"]
-        return Capture(lambda: self._samples, tables[0] if tables else None)
+        # A table with a zero is damage: the samples are read all the same, and it tells nothing.
+        good = tables and bool(np.all(tables[0]))
+        return Capture(lambda: self._samples, tables[0] if good else None)
 
     @cached_property
     def _samples(self) -> list[NDArray[np.uint8]]:

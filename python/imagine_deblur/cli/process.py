@@ -13,11 +13,12 @@ from typing import Any
 
 from imagine_deblur.cli.exit_codes import exit_code
 from imagine_deblur.cli.options import add_options, be_polite, options_from
-from imagine_deblur.errors import ImagineDeblurError, OptionsError
+from imagine_deblur.errors import ImagineDeblurError, InputImageError, OptionsError
 from imagine_deblur.options import Options
 from imagine_deblur.report import Report
 from imagine_deblur.session import Session
 
+_INPUT_SHARE = 4  # of max_ram that standard input may take
 _SUFFIXES = {".jpg", ".jpeg", ".jpe"}
 
 
@@ -76,7 +77,13 @@ def run(parsed: argparse.Namespace) -> int:
 def _pipe(parsed: argparse.Namespace, options: Options) -> int:
     if parsed.dry_run:
         raise OptionsError("--dry-run", "-", "files and folders")
-    data = sys.stdin.buffer.read()
+    most = options.ram_bytes // _INPUT_SHARE
+    data = sys.stdin.buffer.read(most + 1)
+    if len(data) > most:
+        raise InputImageError(
+            f"standard input has more than {most} bytes, 1/{_INPUT_SHARE} of max_ram: give a file, "
+            "which is read piece by piece, or raise --max-ram"
+        )
     with Session(options) as session:
         if parsed.output in (None, "-"):
             restored = io.BytesIO()

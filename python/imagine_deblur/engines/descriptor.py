@@ -26,7 +26,8 @@ FORMAT = "imagine-deblur-model"
 VERSION = 1
 
 CAPTURE = ("capture.r", "capture.g", "capture.b")
-_PLANE = re.compile(r"capture\.[rgb]|wiener\.(\d+)\.[rgby]|noise|quality")
+_PLANE = re.compile(r"capture\.[rgb]|wiener\.([0-9]{1,3})\.[rgby]|noise|quality")
+_LARGEST_HALO, _LARGEST_FACTOR = 1024, 64  # px, and px: beyond any network that fits a tile
 _OF_THE_FILE = ("path", "sha256")  # not written into the file
 
 
@@ -137,7 +138,7 @@ class ModelDescriptor:
         """
         try:
             values = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise EngineError(
                 f"{model}: its descriptor is not JSON: {error}", model=model
             ) from None
@@ -164,7 +165,7 @@ class ModelDescriptor:
             ranges = values.get("psf_range", {})
             values["psf_range"] = {key: (float(a), float(b)) for key, (a, b) in ranges.items()}
             return cls(**values)
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
             raise EngineError(f"{model}: its descriptor is damaged: {error}", model=model) from None
 
 
@@ -174,6 +175,11 @@ def _contradictions(d: ModelDescriptor) -> list[str]:
     sizes = (d.output_bands, d.multiple_of, *d.scales)
     if not all(_is_int(v) and v >= 1 for v in sizes) or not _is_int(d.halo) or d.halo < 0:
         found.append("output_bands, multiple_of and scales must be 1 or more, halo 0 or more")
+    elif not d.scales or max(sizes) > _LARGEST_FACTOR or d.halo > _LARGEST_HALO:
+        found.append(
+            f"scales must have a factor, halo be at most {_LARGEST_HALO} px, and output_bands, "
+            f"multiple_of and scales at most {_LARGEST_FACTOR}"
+        )
     elif not _is_int(d.working_bytes) or d.working_bytes < 0:
         found.append(f"working_bytes is {d.working_bytes!r}, expected 0 or more")
     elif d.local and d.halo % d.multiple_of:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 
 _INTERPRETER = 60 << 20  # Python with numpy and this package, before the first frame
+_LARGE = 64 << 20  # less is what sessions before left behind, and must not change a plan
 
 
 def status_bytes(field: str) -> int:
@@ -27,13 +28,14 @@ def status_bytes(field: str) -> int:
 
 
 def host_bytes() -> int:
-    """Return the memory this process held before it came to us: what is above a bare interpreter.
+    """Return the memory a larger program around us held before, 0 where there is none.
 
     A budget speaks of this package and its interpreter; what a larger program around it holds (a
     notebook, a training) is not its business.
     """
     return_free_memory()  # so that what is freed later is not taken for ours
-    return max(0, status_bytes("VmRSS") - _INTERPRETER)
+    held = status_bytes("VmRSS") - _INTERPRETER
+    return held if held >= _LARGE else 0
 
 
 def return_free_memory() -> bool:

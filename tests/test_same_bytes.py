@@ -1,0 +1,43 @@
+"""The same capture gives the same bytes whatever was restored before it."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+
+from imagine_deblur import _core
+from imagine_deblur.session import Session
+from synthetic import natural
+
+
+def capture(rows: int, columns: int, seed: int) -> bytes:
+    """A JPEG of a made-up scene, (rows, columns) px, of repeated parts."""
+    part = natural(128, 160, seed=seed)
+    times = -(-rows // 128), -(-columns // 160), 1
+    picture = np.tile(np.rint(np.clip(part, 0, 1) * 255).astype(np.uint8), times)
+    return _core.encode_jpeg(np.ascontiguousarray(picture[:rows, :columns]), quality=92)
+
+
+def restored(session: Session, data: bytes) -> tuple[bytes, int]:
+    out = io.BytesIO()
+    report = session.process(data, out)
+    return out.getvalue(), report.strips
+
+
+@pytest.mark.parametrize("max_ram", ["80MB", "110MB"])
+def test_strips_and_bytes_do_not_depend_on_the_frames_before(max_ram: str) -> None:
+    small, large = capture(900, 1200, 1), capture(1500, 1900, 2)
+    options = {"psf": "disk:4", "model": "wiener", "threads": 1, "max_ram": max_ram}
+    with Session(**options) as session:  # type: ignore[arg-type]
+        alone = restored(session, small)
+    with Session(**options) as session:  # type: ignore[arg-type]
+        restored(session, large)
+        after = restored(session, small)
+    with Session(**options) as blind:  # type: ignore[arg-type]
+        ballast = np.ones(30_000_000, np.uint8)  # what a process may have resident, or not
+        beside = restored(blind, small)
+    assert ballast.all()
+    assert alone == after == beside
+    assert alone[1] == (2 if max_ram == "80MB" else 1)
