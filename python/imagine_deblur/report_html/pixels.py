@@ -73,7 +73,7 @@ class RasterSource:
         except ImportError as error:
             raise ImportError(
                 f"{path}: pictures other than JPEG are read with rasterio: "
-                "pip install 'imagine-deblur[raster]'",
+                "pip install 'imagine-deblur[geo]'",
                 name="rasterio",
             ) from error
         self._rasterio = rasterio
