@@ -15,7 +15,7 @@ from imagine_deblur.train.config import (
     load_config,
     override,
 )
-from imagine_deblur.train.loop import network_spec
+from imagine_deblur.train.trainer import network_spec
 
 
 @pytest.mark.parametrize(("name", "kmac"), [("fast", (30, 40)), ("best", (140, 160))])

@@ -16,12 +16,13 @@ from imagine_deblur.engines.descriptor import describe  # noqa: E402
 from imagine_deblur.errors import EngineError, OptionsError  # noqa: E402
 from imagine_deblur.train import (  # noqa: E402
     export_onnx,
-    loop,
     onnx_graph,
 )
 from imagine_deblur.train.config import TrainConfig  # noqa: E402
 from imagine_deblur.train.export import _RUNTIMES, compare, layers_of  # noqa: E402
 from imagine_deblur.train.network import Network, NetworkSpec  # noqa: E402
+from imagine_deblur.train.trainer import load_network, read_checkpoint  # noqa: E402
+from trainkit import train  # noqa: E402
 
 RUNTIMES = sorted(_RUNTIMES)
 
@@ -80,9 +81,7 @@ def test_checkpoint_to_file_with_descriptor(
     tiny_config: TrainConfig, scenes_dir: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("onnxruntime", reason="the runtime is not installed")
-    checkpoint = loop.train(
-        tiny_config, scenes_dir, tmp_path / "run", until=2, background=False, progress=False
-    )
+    checkpoint = train(tiny_config, scenes_dir, tmp_path / "run", until=2)
     written = export_onnx(checkpoint, tmp_path / "out" / "tiny.onnx")
     held = describe(tmp_path / "out" / "tiny.onnx")
     assert written["difference"]["onnxruntime"] < 1e-4
@@ -109,19 +108,15 @@ def test_checkpoint_to_file_with_descriptor(
 def test_averaged_weights_are_exported(
     tiny_config: TrainConfig, scenes_dir: Path, tmp_path: Path
 ) -> None:
-    checkpoint = loop.train(
-        tiny_config, scenes_dir, tmp_path / "run", until=3, background=False, progress=False
-    )
-    state = loop.read_checkpoint(checkpoint)
-    network, _, _ = loop.load_network(checkpoint)
+    checkpoint = train(tiny_config, scenes_dir, tmp_path / "run", until=3)
+    state = read_checkpoint(checkpoint)
+    network, _, _ = load_network(checkpoint)
     assert torch.equal(network.state_dict()["head.weight"], state["average"]["head.weight"])
     assert not torch.equal(state["average"]["head.weight"], state["network"]["head.weight"])
 
 
 def test_odd_tile_is_refused(tiny_config: TrainConfig, scenes_dir: Path, tmp_path: Path) -> None:
-    checkpoint = loop.train(
-        tiny_config, scenes_dir, tmp_path / "run", until=1, background=False, progress=False
-    )
+    checkpoint = train(tiny_config, scenes_dir, tmp_path / "run", until=1)
     with pytest.raises(OptionsError, match="tile"):
         export_onnx(checkpoint, tmp_path / "x.onnx", tile=33)
 
@@ -144,9 +139,7 @@ def test_command_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     pytest.importorskip("onnxruntime", reason="the runtime is not installed")
-    checkpoint = loop.train(
-        tiny_config, scenes_dir, tmp_path / "run", until=1, background=False, progress=False
-    )
+    checkpoint = train(tiny_config, scenes_dir, tmp_path / "run", until=1)
     assert main(["export", str(checkpoint), str(tmp_path / "x.onnx"), "--tile", "64"]) == 0
     assert json.loads(capsys.readouterr().out)["halo"] == 8
     assert main(["export", str(tmp_path / "missing.pt"), str(tmp_path / "y.onnx")]) == 8

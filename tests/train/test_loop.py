@@ -16,13 +16,18 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 
 from imagine_deblur.errors import OptionsError  # noqa: E402
-from imagine_deblur.train import loop  # noqa: E402
 from imagine_deblur.train.config import OptimConfig, RunConfig, TrainConfig  # noqa: E402
+from imagine_deblur.train.trainer import (  # noqa: E402
+    Trainer,
+    learning_rate,
+    load_network,
+    read_checkpoint,
+)
+from trainkit import train  # noqa: E402
 
 
 def run(config: TrainConfig, data: Path, out: Path, **options: object) -> dict[str, object]:
-    options = {"background": False, "progress": False, **options}
-    return loop.read_checkpoint(loop.train(config, data, out, **options))
+    return read_checkpoint(train(config, data, out, **options))
 
 
 def assert_same(a: dict[str, object], b: dict[str, object]) -> None:
@@ -90,8 +95,8 @@ def test_growing_starts_from_the_averaged_small_network(
     grown = run(config, scenes_dir, tmp_path / "large", until=1, initialise=checkpoint)
     assert [entry["name"] for entry in grown["history"]] == ["tiny"]
     assert grown["history"][0]["steps"] == 3
-    small, _, _ = loop.load_network(checkpoint)
-    large, _, _ = loop.load_network(tmp_path / "large" / "checkpoint.pt")
+    small, _, _ = load_network(checkpoint)
+    large, _, _ = load_network(tmp_path / "large" / "checkpoint.pt")
     planes = torch.rand(1, 9, 16, 16) - 0.5
     with torch.inference_mode():
         # One step at a learning rate of 5e-4 moves it a little.
@@ -103,15 +108,15 @@ def test_growing_starts_from_the_averaged_small_network(
 
 def run_and_terminate(config: TrainConfig, data: Path, out: Path) -> None:
     """Send ourselves SIGTERM in step 4; exit with 0 when that ended the run as it should."""
-    step = loop.Trainer.train_step
+    step = Trainer.train_step
 
-    def interrupted(self: loop.Trainer, *batch: np.ndarray) -> tuple[float, float]:
+    def interrupted(self: Trainer, *batch: torch.Tensor) -> dict[str, float]:
         result = step(self, *batch)
         if self.step == 4:
             os.kill(os.getpid(), signal.SIGTERM)
         return result
 
-    loop.Trainer.train_step = interrupted
+    Trainer.train_step = interrupted
     before = signal.getsignal(signal.SIGTERM)
     ended_well = run(config, data, out)["step"] == 4
     raise SystemExit(0 if ended_well and signal.getsignal(signal.SIGTERM) is before else 1)
@@ -135,7 +140,8 @@ def test_loss_falls_and_bf16_follows_f32(tiny_config: TrainConfig) -> None:
     """A residual that the network can express is learnt, and alike in both precisions."""
     rng = np.random.default_rng(0)
     planes = rng.uniform(-0.5, 0.5, (2, 9, 32, 32)).astype(np.float32)
-    sharp = 0.5 + 0.8 * planes[:, 3:6] + 0.2 * planes[:, :3]
+    sharp = torch.from_numpy(0.5 + 0.8 * planes[:, 3:6] + 0.2 * planes[:, :3])
+    planes = torch.from_numpy(planes)
     ends = {}
     for precision in ("f32", "bf16"):
         optim = OptimConfig(
@@ -152,8 +158,8 @@ def test_loss_falls_and_bf16_follows_f32(tiny_config: TrainConfig) -> None:
             optim=optim,
             network=dataclasses.replace(tiny_config.network, width=16),
         )
-        trainer = loop.Trainer(config)
-        losses = [trainer.train_step(planes, sharp)[0] for _ in range(150)]
+        trainer = Trainer(config)
+        losses = [trainer.train_step(planes, sharp)["loss"] for _ in range(150)]
         assert losses[-1] < 0.6 * losses[0]
         ends[precision] = losses[-1]
     assert ends["bf16"] == pytest.approx(ends["f32"], rel=0.15)
@@ -191,7 +197,7 @@ def test_log_and_validation_tables(
 def test_learning_rate_warms_up_stays_and_decays(tiny_config: TrainConfig) -> None:
     optim = OptimConfig(steps=100, warmup=10, decay_fraction=0.5, learning_rate=1e-3)
     config = dataclasses.replace(tiny_config, optim=optim)
-    rates = [loop.learning_rate(config, step) for step in range(101)]
+    rates = [learning_rate(config, step) for step in range(101)]
     assert rates[0] == pytest.approx(1e-4)
     assert rates[9:51] == [pytest.approx(1e-3)] * 42
     assert all(a > b for a, b in itertools.pairwise(rates[50:]))

@@ -10,10 +10,22 @@ from typing import Any
 def add_parser(commands: Any) -> None:
     """Add the commands to the parser."""
     train = commands.add_parser("train", help="train a network on a folder of sharp images")
-    train.add_argument("config", help="TOML file, or the name of a bundled configuration")
-    train.add_argument("data", help="folder with train/ and val/")
-    train.add_argument("out", help="run folder; an existing run is resumed")
-    train.add_argument("--device", help="cpu or cuda")
+    train.usage = (
+        "imagine-deblur train CONFIG DATA RUN [options]\n"
+        "       imagine-deblur train --queue QUEUE RUNS [--data DATA] [--status] [--device DEVICE]"
+    )
+    train.add_argument(
+        "paths",
+        nargs="+",
+        metavar="CONFIG DATA RUN",
+        help="TOML file or the name of a bundled configuration; folder with train/ and val/; run "
+        "folder, where an existing run is resumed. With --queue: the folder of the runs",
+    )
+    train.add_argument("--device", help="cpu, cuda, or rehearsal: the GPU's path on the CPU")
+    queue = train.add_argument_group("queues")
+    queue.add_argument("--queue", metavar="FILE", help="run these jobs one after another")
+    queue.add_argument("--data", metavar="FOLDER", help="in place of the queue's own")
+    queue.add_argument("--status", action="store_true", help="tell where the jobs stand")
     train.add_argument(
         "--initialise", metavar="CHECKPOINT", help="start from this network, or grow it"
     )
@@ -52,14 +64,29 @@ def add_parser(commands: Any) -> None:
 
 
 def run_train(parsed: argparse.Namespace) -> int:
-    """Train or resume; print the checkpoint's path."""
-    from imagine_deblur.train import train
+    """Train or resume; print the checkpoint's path, or what became of a queue's jobs."""
+    from imagine_deblur.errors import OptionsError
+    from imagine_deblur.train import train, train_queue
 
+    if parsed.queue is not None:
+        if len(parsed.paths) != 1:
+            raise OptionsError("paths", parsed.paths, "the folder of the runs alone")
+        outcome = train_queue(
+            parsed.queue,
+            parsed.paths[0],
+            data=parsed.data,
+            device=parsed.device,
+            only_status=parsed.status,
+        )
+        return int(any(end.startswith("failed") for end in outcome.values()))
+    if len(parsed.paths) != 3 or parsed.data or parsed.status:
+        raise OptionsError("paths", parsed.paths, "CONFIG DATA RUN, or --queue FILE RUNS")
+    config, data, out = parsed.paths
     print(
         train(
-            parsed.config,
-            parsed.data,
-            parsed.out,
+            config,
+            data,
+            out,
             set_values=tuple(parsed.set),
             device=parsed.device,
             initialise=parsed.initialise,

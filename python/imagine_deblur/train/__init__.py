@@ -1,7 +1,8 @@
 """Training of networks (extra ``[train]``); needs PyTorch, the rest of the package does not.
 
 `train` runs or resumes a training, of our own network or of a published system
-(`imagine_deblur.train.published`): a configuration with a ``system`` is one of those. `export_onnx`
+(`imagine_deblur.train.published`): a configuration with a ``system`` is one of those. `train_queue`
+runs many, one after another. `export_onnx`
 turns either's checkpoint into an ONNX file, `quantise_onnx` that of our network into an int8 one.
 Importing this package imports no torch; its modules
 do.
@@ -16,7 +17,7 @@ from typing import Any
 
 from imagine_deblur.errors import EngineError, OptionsError
 
-__all__ = ["export_onnx", "quantise_onnx", "train"]
+__all__ = ["export_onnx", "quantise_onnx", "train", "train_queue"]
 
 
 def train(
@@ -40,9 +41,8 @@ def train(
     set_values : tuple of str
         Overrides such as ``"optim.steps=30000"`` or ``"phases.0.steps=30000"``.
     **options
-        `device`, `initialise`, `perceptual`, `until`, `progress`; for our networks `background` too
-        (`imagine_deblur.train.loop.train`), for published systems `workers`
-        (`imagine_deblur.train.published.train.train`). None means the default.
+        `device`, `initialise`, `perceptual`, `until`, `progress`, `background` (our networks),
+        `workers` (published systems); see `imagine_deblur.train.loop.run`. None means the default.
 
     Returns
     -------
@@ -57,22 +57,62 @@ def train(
         For an option that this kind of network does not have, or a wrong configuration.
     """
     _need_torch()
-    from imagine_deblur.train.typed import read
+    from imagine_deblur.train.device import Device
+    from imagine_deblur.train.kinds import kind_of
+    from imagine_deblur.train.loop import Limits
 
-    values = read(config)
-    if "system" in values:
-        from imagine_deblur.train.published import config as published_config
-        from imagine_deblur.train.published.train import train as run_published
+    kind = kind_of(config, set_values)
+    names = "background device initialise perceptual progress until workers"
+    given = _known(options, names)
+    device = Device.chosen(given.pop("device", None))
+    limits = Limits(until=given.pop("until", None))
+    checkpoint, _ = kind.train(data_dir, out_dir, device=device, limits=limits, **given)
+    return checkpoint
 
-        published = published_config.override(published_config.from_dict(values), set_values)
-        given = _known(options, "device initialise until progress perceptual workers")
-        return run_published(published, data_dir, out_dir, **given)
-    from imagine_deblur.train import config as own_config
-    from imagine_deblur.train.loop import train as run
 
-    own = own_config.override(own_config.from_dict(values), set_values)
-    given = _known(options, "device initialise perceptual until progress background")
-    return run(own, data_dir, out_dir, **given)
+def train_queue(
+    queue: str | os.PathLike[str],
+    runs: str | os.PathLike[str],
+    *,
+    data: str | os.PathLike[str] | None = None,
+    device: str | None = None,
+    only_status: bool = False,
+) -> dict[str, str]:
+    """Run a queue's jobs one after another, or go on with them.
+
+    Parameters
+    ----------
+    queue : path
+        TOML file, see `imagine_deblur.train.queue`.
+    runs : path
+        Folder of the runs.
+    data : path, optional
+        In place of the queue's own.
+    device : str, optional
+        ``"cpu"``, ``"cuda"`` or ``"rehearsal"``.
+    only_status : bool
+        Print where every job stands, and train nothing.
+
+    Returns
+    -------
+    dict
+        What became of each job.
+
+    Raises
+    ------
+    EngineError
+        If PyTorch is not installed, or the device is not there.
+    OptionsError
+        For a wrong queue.
+    """
+    _need_torch()
+    from imagine_deblur.train.queue import read_queue, run_queue, standings, status
+
+    wanted = read_queue(queue, data)
+    if only_status:
+        status(wanted, runs)
+        return {one.name: one.state for one in standings(wanted, runs)}
+    return run_queue(wanted, runs, device=device)
 
 
 def export_onnx(

@@ -10,14 +10,13 @@ restoration, it does not find one.
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import torch
 
 from imagine_deblur.errors import OptionsError
 from imagine_deblur.train.config import TrainConfig
-from imagine_deblur.train.loop import Trainer
+from imagine_deblur.train.device import Device
 from imagine_deblur.train.network import RGB
 from imagine_deblur.train.published.discriminator import (
     MultiScaleDiscriminator,
@@ -26,6 +25,10 @@ from imagine_deblur.train.published.discriminator import (
 )
 from imagine_deblur.train.published.perceptual import PerceptualLoss, SceneVgg
 from imagine_deblur.train.published.trainer import frozen
+from imagine_deblur.train.trainer import Trainer
+
+#: Parts of the loss that are logged, beside the restoration's.
+PARTS = ("critic", "adversarial", "features", "perceptual")
 
 
 class AdversarialTrainer(Trainer):
@@ -35,15 +38,9 @@ class AdversarialTrainer(Trainer):
     ----------
     config : TrainConfig
         With `adversarial.weight` or `adversarial.perceptual` above 0.
-    device : str
-        ``"cpu"`` or ``"cuda"``.
+    device : Device, optional
     vgg : SceneVgg, optional
         Trained; needed where `adversarial.perceptual` is above 0.
-
-    Attributes
-    ----------
-    parts : dict of str to float
-        Of the last step: ``critic``, ``adversarial``, ``features``, ``perceptual``.
 
     Raises
     ------
@@ -52,20 +49,20 @@ class AdversarialTrainer(Trainer):
     """
 
     def __init__(
-        self, config: TrainConfig, *, device: str = "cpu", vgg: SceneVgg | None = None
+        self, config: TrainConfig, *, device: Device | None = None, vgg: SceneVgg | None = None
     ) -> None:
         super().__init__(config, device=device)
         wanted = config.adversarial
         if wanted.perceptual and vgg is None:
             raise OptionsError("perceptual", None, "the checkpoint of a trained VGG16")
-        self.perceptual = None if vgg is None else PerceptualLoss(vgg).to(self.device)
+        self.perceptual = None if vgg is None else PerceptualLoss(vgg).to(self.device.handle)
         self.discriminator = MultiScaleDiscriminator(
             2 * RGB, wanted.width, wanted.scales, attention=wanted.attention
-        ).to(self.device)
+        ).to(self.device.handle)
         self.critic = torch.optim.Adam(
             self.discriminator.parameters(), lr=wanted.learning_rate, betas=(0.5, 0.999)
         )
-        self.parts: dict[str, float] = {}
+        self._parts: dict[str, float] = {}
 
     def objective(
         self, restored: torch.Tensor, truth: torch.Tensor, planes: torch.Tensor
@@ -77,7 +74,7 @@ class AdversarialTrainer(Trainer):
         ours, sharp, capture = restored[inner], truth[inner], planes[:, :RGB][inner] + 0.5
         if self.perceptual is not None and wanted.perceptual:
             distance = self.perceptual(ours, sharp)
-            self.parts["perceptual"] = float(distance.detach())
+            self._parts["perceptual"] = float(distance.detach())
             loss = loss + wanted.perceptual * distance
         if wanted.weight:
             loss = loss + self._fooled(
@@ -99,28 +96,31 @@ class AdversarialTrainer(Trainer):
         with frozen(self.discriminator):
             answers = self.discriminator(ours)
             fooled = adversarial_loss(answers, real=True)
-            self.parts |= {"critic": float(critic.detach()), "adversarial": float(fooled.detach())}
+            self._parts |= {"critic": float(critic.detach()), "adversarial": float(fooled.detach())}
             loss = wanted.weight * fooled
             if wanted.features:
                 with torch.no_grad():
                     features = self.discriminator(real)
                 matched = feature_loss(answers, features)
-                self.parts["features"] = float(matched.detach())
+                self._parts["features"] = float(matched.detach())
                 loss = loss + wanted.features * matched
         return loss
 
-    def save(self, path: str | os.PathLike[str], **extra: Any) -> None:
-        """As `Trainer.save`, with the discriminators."""
-        super().save(
-            path,
-            discriminator=self.discriminator.state_dict(),
-            critic=self.critic.state_dict(),
-            **extra,
-        )
+    def train_step(self, inputs: torch.Tensor, target: torch.Tensor) -> dict[str, float]:
+        """As `Trainer.train_step`, with the parts of the loss."""
+        self._parts = {}
+        return {**super().train_step(inputs, target), **self._parts}
 
-    def load(self, path: str | os.PathLike[str]) -> dict[str, Any]:
-        """As `Trainer.load`, with the discriminators."""
-        state = super().load(path)
+    def state(self) -> dict[str, Any]:
+        """As `Trainer.state`, with the discriminators."""
+        return {
+            **super().state(),
+            "discriminator": self.discriminator.state_dict(),
+            "critic": self.critic.state_dict(),
+        }
+
+    def take(self, state: dict[str, Any]) -> None:
+        """As `Trainer.take`, with the discriminators."""
+        super().take(state)
         self.discriminator.load_state_dict(state["discriminator"])
         self.critic.load_state_dict(state["critic"])
-        return state

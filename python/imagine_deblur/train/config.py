@@ -12,15 +12,39 @@ from imagine_deblur.restoration.wiener import CHROMA, WienerSpec
 from imagine_deblur.train.recipe import PSF_SHARES
 from imagine_deblur.train.typed import assigned, build, read
 
+#: Shapes of our networks.
+SHAPES = ("plain", "unet")
+
+#: Of the forward pass; ``"auto"`` is bf16 wherever the device is fast at it.
+PRECISIONS = ("auto", "f32", "bf16")
+
 
 @dataclasses.dataclass(frozen=True)
 class NetworkConfig:
-    """Size of the network; see `imagine_deblur.train.network.NetworkSpec`."""
+    """Shape and size of the network.
 
+    ``"plain"`` is that of `imagine_deblur.train.network.NetworkSpec` with `width`, `pairs`,
+    `unshuffle` and `reparam`; ``"unet"`` that of `imagine_deblur.train.unet.UNetSpec` with `width`,
+    `encoder`, `middle` and `attention`.
+    """
+
+    shape: str = "plain"
     width: int = 48
     pairs: int = 3
     unshuffle: int = 2
     reparam: bool = False
+    encoder: tuple[int, ...] = (2, 3)
+    middle: int = 8
+    attention: bool = False
+
+    def __post_init__(self) -> None:
+        if self.shape not in SHAPES:
+            raise OptionsError("network.shape", self.shape, ", ".join(SHAPES))
+
+    @property
+    def multiple_of(self) -> int:
+        """What the sides of the network's input must be multiples of."""
+        return self.unshuffle if self.shape == "plain" else 2 * int(2 ** len(self.encoder))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +108,7 @@ class OptimConfig:
     logarithmic: bool = True
     squared: bool = False
     margin: int = 8
-    precision: str = "bf16"
+    precision: str = "auto"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,10 +169,12 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         self.planes.spec  # noqa: B018 - refuses what it cannot use
-        if self.optim.precision not in ("f32", "bf16"):
-            raise OptionsError("optim.precision", self.optim.precision, "'f32' or 'bf16'")
-        if self.data.crop % self.network.unshuffle:
-            raise OptionsError("data.crop", self.data.crop, "a multiple of network.unshuffle")
+        if self.optim.precision not in PRECISIONS:
+            raise OptionsError("optim.precision", self.optim.precision, ", ".join(PRECISIONS))
+        if self.data.crop % self.network.multiple_of:
+            raise OptionsError(
+                "data.crop", self.data.crop, f"a multiple of {self.network.multiple_of} px"
+            )
         if self.data.exposure not in PSF_SHARES:
             raise OptionsError("data.exposure", self.data.exposure, f"one of {list(PSF_SHARES)}")
         if self.data.region < self.data.crop:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +14,19 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
+from onnx import helper
+from torch import nn
 
 import imagine_deblur
 from imagine_deblur.engines.descriptor import ModelDescriptor
+from imagine_deblur.engines.working_memory import working_bytes_per_px
 from imagine_deblur.errors import EngineError, OptionsError
-from imagine_deblur.train.loop import load_network
 from imagine_deblur.train.network import Conv3x3, Network
 from imagine_deblur.train.onnx_graph import Convolution, Layers, build_model
 from imagine_deblur.train.planes import plane_names
 from imagine_deblur.train.recipe import MOTION_MAX_PX, NOISE_MAX, RADIUS_MAX_PX, SIGMA_MAX_PX
+from imagine_deblur.train.trainer import load_network
+from imagine_deblur.train.unet import UNet
 
 Float32Array = NDArray[np.float32]
 
@@ -28,6 +34,11 @@ Float32Array = NDArray[np.float32]
 TOLERANCE = 1e-3
 
 LICENCE = "Apache-2.0"
+
+OPSET = 17
+
+#: Sides of the tiles that traced graphs are made with, and whose memory is measured, px.
+TRACED, SERVED = 64, 256
 
 
 def layers_of(network: Network) -> Layers:
@@ -61,10 +72,10 @@ def _figures(run: Path) -> dict[str, dict[str, float]]:
     return figures
 
 
-def describe(checkpoint: str | os.PathLike[str]) -> tuple[Network, ModelDescriptor]:
+def describe(checkpoint: str | os.PathLike[str]) -> tuple[Network | UNet, ModelDescriptor]:
     """The averaged network of a checkpoint and the descriptor that goes into its ONNX file."""
     network, config, state = load_network(checkpoint)
-    spec = config.planes.spec
+    spec, local = config.planes.spec, isinstance(network, Network)
     descriptor = ModelDescriptor(
         name=config.name,
         version=imagine_deblur.__version__,
@@ -72,9 +83,10 @@ def describe(checkpoint: str | os.PathLike[str]) -> tuple[Network, ModelDescript
         nsr=spec.nsr,
         base=spec.base,
         chroma=spec.chroma,
-        halo=network.spec.halo,
-        multiple_of=network.spec.unshuffle,
-        local=True,
+        # A U-shape sees farther than its tiles; they are blended.
+        halo=network.spec.halo if local else 0,
+        multiple_of=network.spec.multiple_of,
+        local=local,
         input_offset=0.5,
         psf_range={
             "disk_radius_px": (0.0, RADIUS_MAX_PX),
@@ -129,14 +141,16 @@ def run_openvino(path: str | os.PathLike[str], planes: Float32Array) -> Float32A
 _RUNTIMES = {"onnxruntime": run_onnxruntime, "openvino": run_openvino}
 
 
-def compare(path: str | os.PathLike[str], network: Network, *, size: int = 96) -> dict[str, float]:
+def compare(
+    path: str | os.PathLike[str], network: Network | UNet, *, size: int = 96
+) -> dict[str, float]:
     """Largest absolute difference between each installed runtime and PyTorch on a random input.
 
     Parameters
     ----------
     path : path
         ONNX file with dynamic tile, or of tile `size`.
-    network : Network
+    network : Network or UNet
     size : int
         Side of the input, px.
 
@@ -181,6 +195,43 @@ def differences_from(
     return differences
 
 
+def trace(network: nn.Module, path: Path, *, planes: int, side: int, fixed: bool) -> None:
+    """Write a graph as PyTorch traces it: input ``planes``, output ``image``, float32.
+
+    Parameters
+    ----------
+    network : nn.Module
+        From (1, planes, H, W) to (1, 3, H, W).
+    path : Path
+    planes, side : int
+        Of the input it is traced with.
+    fixed : bool
+        The graph takes this size only.
+    """
+    free = {2: "height", 3: "width"}
+    with warnings.catch_warnings():
+        # The tracer says that kernel sizes and channel counts become constants: they are.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            network,
+            (torch.rand(1, planes, side, side),),
+            os.fspath(path),
+            input_names=["planes"],
+            output_names=["image"],
+            dynamic_axes=None if fixed else {"planes": free, "image": free},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+
+
+def label(path: Path, descriptor: ModelDescriptor) -> None:
+    """Put a descriptor into a graph's file."""
+    model = onnx.load(path)
+    helper.set_model_props(model, descriptor.to_metadata())
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
 def export(
     checkpoint: str | os.PathLike[str],
     path: str | os.PathLike[str],
@@ -210,14 +261,24 @@ def export(
         If a runtime disagrees with PyTorch.
     """
     network, descriptor = describe(checkpoint)
-    if tile is not None and (tile < 1 or tile % network.spec.unshuffle):
-        raise OptionsError("tile", tile, f"a positive multiple of {network.spec.unshuffle}")
+    multiple = network.spec.multiple_of
+    if tile is not None and (tile < 1 or tile % multiple):
+        raise OptionsError("tile", tile, f"a positive multiple of {multiple}")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(path.name + ".tmp")
-    onnx.save(build_model(layers_of(network), descriptor.to_metadata(), tile=tile), scratch)
     try:
-        differences = compare(scratch, network, size=tile or 96)
+        if isinstance(network, Network):
+            onnx.save(build_model(layers_of(network), descriptor.to_metadata(), tile=tile), scratch)
+            differences = compare(scratch, network, size=tile or 96)
+        else:
+            side = tile or TRACED
+            trace(network, scratch, planes=network.spec.planes, side=side, fixed=tile is not None)
+            label(scratch, descriptor)
+            differences = compare(scratch, network, size=tile or TRACED + 32)
+            measured = working_bytes_per_px(scratch, tile or SERVED)
+            descriptor = dataclasses.replace(descriptor, working_bytes=measured)
+            label(scratch, descriptor)
     except BaseException:
         scratch.unlink(missing_ok=True)
         raise

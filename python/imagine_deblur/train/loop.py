@@ -1,18 +1,18 @@
-"""The training loop: resumable to the exact step, deterministic under a seed.
+"""The loop of every training: checkpoints, tables, signals, budgets.
 
-A step's batch depends on the seed and the step (`imagine_deblur.train.pool`), the learning rate on
-the step, and nothing else is random; a checkpoint holds weights, averaged weights and optimiser.
-So a run that was interrupted and resumed ends with the same bits as one that was not, on the same
-machine and thread count.
+What is trained comes as a `Task`. A run is resumed from its checkpoint at the exact step; how
+often it writes or validates changes nothing in its weights.
 """
 
 from __future__ import annotations
 
+import abc
 import csv
-import math
+import dataclasses
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,171 +20,99 @@ import numpy as np
 import torch
 
 from imagine_deblur.errors import OptionsError
-from imagine_deblur.train.config import TrainConfig, from_dict
-from imagine_deblur.train.losses import restoration_loss
-from imagine_deblur.train.network import RGB, Network, NetworkSpec, grow
-from imagine_deblur.train.pool import CropPool
-from imagine_deblur.train.scenes import checksum
-from imagine_deblur.train.validation import ValidationCase, evaluate, make_cases, restore
+from imagine_deblur.train.learner import Learner, read_checkpoint
 
-_LOG_FIELDS = ("time", "step", "seconds", "learning_rate", "loss", "gradient_norm", "waited_s")
-_VALIDATION_FIELDS = ("step", "protocol", "input", "oracle", "base", "ours", "gain_p5")
+#: Seconds after which a checkpoint is written, whatever the number of steps.
+CHECKPOINT_SECONDS = 240.0
 
+_LOG = ("time", "step", "seconds", "processor_seconds", "learning_rate")
+_TABLE = ("step", "seconds", "processor_seconds", "protocol")
 
-def network_spec(config: TrainConfig) -> NetworkSpec:
-    """The network that a configuration describes."""
-    net = config.network
-    return NetworkSpec(config.input_planes, net.width, net.pairs, net.unshuffle, net.reparam)
+Batch = tuple[torch.Tensor, torch.Tensor]
 
 
-def learning_rate(config: TrainConfig, step: int) -> float:
-    """Linear warm-up, flat, then a half cosine to the final rate over the last `decay_fraction`."""
-    optim = config.optim
-    if step < optim.warmup:
-        return optim.learning_rate * (step + 1) / optim.warmup
-    start = optim.steps * (1.0 - optim.decay_fraction)
-    if step <= start:
-        return optim.learning_rate
-    share = min(1.0, (step - start) / max(1.0, optim.steps - start))
-    mix = 0.5 * (1.0 + math.cos(math.pi * share))
-    return optim.final_learning_rate + mix * (optim.learning_rate - optim.final_learning_rate)
+@dataclasses.dataclass(frozen=True)
+class Cadence:
+    """What a run writes and when, in steps. 0 switches a thing off."""
+
+    log_every: int = 50
+    checkpoint_every: int = 500
+    evaluate_every: int = 1000
+    sample_every: int = 0
 
 
-class Trainer:
-    """State of a run: network, averaged network, optimiser, step.
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """Where a run ends before its schedule does.
 
-    Parameters
+    Attributes
     ----------
-    config : TrainConfig
-    device : str
-        ``"cpu"`` or ``"cuda"``.
+    until : int or None
+        After this step; the schedule stays.
+    seconds : float or None
+        After so many seconds of the device's clock (`Device.clock`), all sessions together.
+    flat_db : float
+        Where the mean validation PSNR has risen by less in the last `flat_seconds` of the device's
+        clock; 0: never.
+    flat_seconds : float
     """
 
-    def __init__(self, config: TrainConfig, *, device: str = "cpu") -> None:
-        torch.manual_seed(config.seed)
-        self.config = config
-        self.device = torch.device(device)
-        self.step = 0
-        spec = network_spec(config)
-        self.network = Network(spec)
-        self._to_device()
-        self.average = Network(spec).to(self.device)
-        self.average.load_state_dict(self.network.state_dict())
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(),
-            lr=config.optim.learning_rate,
-            betas=(0.9, 0.99),
-            weight_decay=config.optim.weight_decay,
-        )
-
-    def _to_device(self) -> None:
-        self.network = self.network.to(self.device, memory_format=torch.channels_last)
-
-    def start_from(self, small: Network) -> None:
-        """Begin as the same function as a smaller trained network, see `grow`."""
-        state = grow(small, self.network.spec, seed=self.config.seed).state_dict()
-        self.network.load_state_dict(state)
-        self.average.load_state_dict(state)
-
-    def train_step(self, planes: np.ndarray, sharp: np.ndarray) -> tuple[float, float]:
-        """One optimiser step on a batch; returns loss and gradient norm before clipping.
-
-        Parameters
-        ----------
-        planes : (B, P, n, n) float32 ndarray
-        sharp : (B, 3, n, n) float32 ndarray
-        """
-        optim = self.config.optim
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.config, self.step)
-        x = torch.from_numpy(planes).to(self.device)
-        truth = torch.from_numpy(sharp).to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=optim.precision == "bf16"):
-            restored = self.network(x.contiguous(memory_format=torch.channels_last))
-        loss = self.objective(restored.float(), truth, x)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), optim.clip_norm)
-        self.optimizer.step()
-        self.step += 1
-        self._update_average()
-        return float(loss.detach()), float(norm)
-
-    def objective(
-        self, restored: torch.Tensor, truth: torch.Tensor, planes: torch.Tensor
-    ) -> torch.Tensor:
-        """The loss of a batch: (B, 3, n, n) images and the (B, P, n, n) input, float32."""
-        optim = self.config.optim
-        return restoration_loss(
-            restored,
-            truth,
-            margin=optim.margin,
-            spectral_weight=optim.spectral_weight,
-            logarithmic=optim.logarithmic,
-            squared=optim.squared,
-        )
-
-    def _update_average(self) -> None:
-        decay = min(self.config.optim.ema, (1.0 + self.step) / (10.0 + self.step))
-        with torch.no_grad():
-            for kept, new in zip(self.average.parameters(), self.network.parameters(), strict=True):
-                kept.lerp_(new, 1.0 - decay)
-
-    def save(self, path: str | os.PathLike[str], **extra: Any) -> None:
-        """Write a checkpoint atomically; `extra` are plain values to keep with it."""
-        path = Path(path)
-        state = {
-            "format": "imagine-deblur-checkpoint",
-            "version": 1,
-            "config": self.config.to_dict(),
-            "step": self.step,
-            "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            **extra,
-        }
-        scratch = path.with_suffix(".tmp")
-        with scratch.open("wb") as stream:
-            torch.save(state, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        scratch.replace(path)
-
-    def load(self, path: str | os.PathLike[str]) -> dict[str, Any]:
-        """Take up a checkpoint's state; returns all of it."""
-        state = read_checkpoint(path)
-        self.network.load_state_dict(state["network"])
-        self._to_device()
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step = int(state["step"])
-        return state
+    until: int | None = None
+    seconds: float | None = None
+    flat_db: float = 0.0
+    flat_seconds: float = 3600.0
 
 
-def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """A checkpoint's content (tensors and plain values only).
+class Task(abc.ABC):
+    """What is trained: a learner, its batches, its validation.
 
-    Raises
-    ------
-    OptionsError
-        If the file is no checkpoint of this package.
+    Attributes
+    ----------
+    name : str
+    steps : int
+        Of the whole schedule.
+    learner : Learner
+    cadence : Cadence
+    columns : tuple of str
+        Parts of the loss that the log has columns for.
+    figures : tuple of str
+        Columns of the validation table; ``ours`` is the one that curves show.
+    training_checksum : str
+        Of the images it is trained on.
     """
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(state, dict) or state.get("format") != "imagine-deblur-checkpoint":
-        raise OptionsError("checkpoint", os.fspath(path), "a checkpoint of imagine_deblur.train")
-    return state
+
+    name: str
+    steps: int
+    learner: Learner
+    cadence: Cadence
+    columns: tuple[str, ...]
+    figures: tuple[str, ...]
+    training_checksum: str
+
+    @abc.abstractmethod
+    def batches(self, last: int) -> Iterator[Batch]:
+        """The batches of the steps from the learner's to `last` - 1, in order."""
+
+    @abc.abstractmethod
+    def refuse(self, held: dict[str, Any]) -> None:
+        """Raise an OptionsError where a checkpoint's content belongs to another run."""
+
+    @abc.abstractmethod
+    def start(self, initialise: str | os.PathLike[str] | None) -> list[dict[str, Any]]:
+        """Begin at step 0, from another run's weights where given; returns their history."""
+
+    @abc.abstractmethod
+    def validate(self) -> Iterator[tuple[str, dict[str, float]]]:
+        """Protocols and their figures, one after another."""
+
+    def sample(self, path: Path) -> None:  # noqa: B027 - not every task has one
+        """Write a picture of what the network makes of a validation scene."""
+
+    def close(self) -> None:  # noqa: B027 - not every task has something to end
+        """End what was started."""
 
 
-def load_network(path: str | os.PathLike[str]) -> tuple[Network, TrainConfig, dict[str, Any]]:
-    """The averaged network of a checkpoint, its configuration, and the checkpoint."""
-    state = read_checkpoint(path)
-    config = from_dict(state["config"])
-    network = Network(network_spec(config))
-    network.load_state_dict(state["average"])
-    return network.eval(), config, state
-
-
-class _Journal:
+class Journal:
     """Appends rows to a CSV file, with a header when it is new."""
 
     def __init__(self, path: Path, fields: tuple[str, ...]) -> None:
@@ -197,196 +125,254 @@ class _Journal:
             csv.writer(stream).writerow(row)
 
     def write(self, **values: Any) -> None:
+        """Append one row; fields without a value stay empty."""
+
         def text(value: Any) -> Any:
             return f"{value:.6g}" if isinstance(value, float) else value
 
-        self._append(tuple(text(values[field]) for field in self.fields))
+        self._append(tuple(text(values.get(field, "")) for field in self.fields))
 
 
-def _sample_picture(path: Path, network: Network, case: ValidationCase) -> None:
-    """Capture, base Wiener plane, restored and sharp image side by side."""
-    from PIL import Image
+class Stop:
+    """SIGTERM and SIGINT end a run: the first after the step in hand, a second one at once.
 
-    planes = case.planes.astype(np.float32)
-    capture = np.moveaxis(planes[:RGB], 0, -1) + np.float32(0.5)
-    base = np.moveaxis(planes[RGB : 2 * RGB], 0, -1) + np.float32(0.5)
-    row = np.concatenate(
-        [capture, base, restore(network, planes), case.sharp.astype(np.float32)], axis=1
-    )
-    Image.fromarray(np.rint(np.clip(row, 0, 1) * 255).astype(np.uint8)).save(path)
+    At once is safe: the last checkpoint is whole, and going on from it repeats the same steps.
+    """
 
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[int, Any] = {}
 
-def _trainer(
-    config: TrainConfig, device: str, perceptual: str | os.PathLike[str] | None
-) -> Trainer:
-    """The trainer that a configuration asks for."""
-    if not config.adversarial.is_on:
-        if perceptual is not None:
-            raise OptionsError("perceptual", perceptual, "a configuration with [adversarial]")
-        return Trainer(config, device=device)
-    from imagine_deblur.train.adversarial import AdversarialTrainer
-    from imagine_deblur.train.published.train import load_vgg
+    def __enter__(self) -> Stop:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._before[number] = signal.signal(number, self._take)
+        return self
 
-    vgg = None if perceptual is None else load_vgg(perceptual)
-    return AdversarialTrainer(config, device=device, vgg=vgg)
+    def _take(self, number: int, frame: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
 
-def train(
-    config: TrainConfig,
-    data_dir: str | os.PathLike[str],
-    out_dir: str | os.PathLike[str],
+def run(
+    task: Task,
+    out: str | os.PathLike[str],
     *,
-    device: str | None = None,
     initialise: str | os.PathLike[str] | None = None,
-    perceptual: str | os.PathLike[str] | None = None,
-    until: int | None = None,
-    background: bool = True,
+    limits: Limits | None = None,
+    stop: Stop | None = None,
     progress: bool = True,
-) -> Path:
-    """Train a network, or go on with a run that was interrupted.
+) -> tuple[Path, str]:
+    """Train or resume.
 
     Parameters
     ----------
-    config : TrainConfig
-        A resumed run may differ from its checkpoint in `run` and `optim` only.
-    data_dir : path
-        Folder with ``train`` and, for validation, ``val``.
-    out_dir : path
-        Receives ``checkpoint.pt``, ``log.csv``, ``validation.csv``, sample pictures and the crop
-        pool.
-    device : str, optional
-        ``"cuda"`` where there is one by default, else ``"cpu"``.
+    task : Task
+    out : path
+        Run folder: ``checkpoint.pt``, ``log.csv``, ``validation.csv``.
     initialise : path, optional
-        Checkpoint of a smaller or equal network to start from; ignored when resuming.
-    perceptual : path, optional
-        Checkpoint of a VGG16, where the configuration has a perceptual loss.
-    until : int, optional
-        Stop after this step (the schedule stays that of `config.optim.steps`).
-    background : bool
-        Make crops in a process of their own.
+        Checkpoint whose weights a new run starts from; ignored when resuming.
+    limits : Limits, optional
+    stop : Stop, optional
+        An entered one; by default the run takes the signals itself.
     progress : bool
         Print a line per log entry.
 
     Returns
     -------
-    Path
-        The last checkpoint. SIGTERM and Ctrl-C end the run after the step in hand, checkpoint
-        written.
+    checkpoint : Path
+    why : str
+        How it ended: ``"done"``, ``"stopped"`` by a signal or `Limits.until`, ``"spent"`` or
+        ``"flat"``.
 
     Raises
     ------
     OptionsError
-        If the checkpoint in `out_dir` belongs to another network or data configuration.
+        If the checkpoint in `out` belongs to another configuration or other images.
+    EngineError
+        If the loss is no longer finite.
     """
-    data, out = Path(data_dir), Path(out_dir)
+    out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    if config.run.threads:
-        torch.set_num_threads(config.run.threads)
-    if config.run.deterministic:
-        torch.use_deterministic_algorithms(True, warn_only=True)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    trainer = _trainer(config, device, perceptual)
-    checkpoint = out / "checkpoint.pt"
-    training_checksum = checksum(data / "train")
-    spent = 0.0
-    history: list[dict[str, Any]] = []
-    if checkpoint.exists():
-        # An older checkpoint lacks newer sections: they have their defaults.
-        held, asked = from_dict(read_checkpoint(checkpoint)["config"]).to_dict(), config.to_dict()
-        for section in ("seed", "network", "planes", "data", "adversarial"):
-            if held[section] != asked[section]:
-                raise OptionsError(section, asked[section], f"the run's own, {held[section]}")
-        state = trainer.load(checkpoint)
-        spent = float(state["seconds"])
-        history = state.get("history", [])
-    elif initialise is not None:
-        small, begun, state = load_network(initialise)
-        trainer.start_from(small)
-        before = {"name": begun.name, "steps": state["step"], "seconds": round(state["seconds"])}
-        history = [*state.get("history", []), before]
-    log = _Journal(out / "log.csv", _LOG_FIELDS)
-    table = _Journal(out / "validation.csv", _VALIDATION_FIELDS)
-    cases: dict[str, list[ValidationCase]] = {}
-    stop: list[int] = []
-    handlers = {
-        number: signal.signal(number, lambda n, frame: stop.append(n))
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    pool = CropPool(
-        out / "pool",
-        config,
-        data / "train",
-        training_checksum=training_checksum,
-        step=trainer.step,
-        background=background,
-    )
-    last = min(config.optim.steps, until or config.optim.steps)
-    began = time.monotonic()
-    losses: list[float] = []
-    norms: list[float] = []
-
-    def save() -> None:
-        trainer.save(
-            checkpoint,
-            seconds=spent + time.monotonic() - began,
-            training_checksum=training_checksum,
-            history=history,
-        )
-
-    def validate() -> None:
-        if not cases:
-            spec = config.planes.spec
-            for name in config.run.protocols:
-                cases[name] = make_cases(
-                    name, data / "val", spec, aerial_every=config.run.validate_aerial_every
-                )
-        for name, listed in cases.items():
-            row = evaluate(trainer.average, listed)
-            table.write(step=trainer.step, protocol=name, **row)
-            if progress:
-                figures = "  ".join(f"{key} {value:.3f}" for key, value in row.items())
-                print(f"step {trainer.step}  {name}: {figures}", flush=True)
-
-    def due(every: int) -> bool:
-        return every > 0 and trainer.step % every == 0
-
     try:
-        while trainer.step < last and not stop:
-            loss, norm = trainer.train_step(*pool.batch(trainer.step))
-            losses.append(loss)
-            norms.append(norm)
-            if due(config.run.log_every) or trainer.step == last:
-                seconds = spent + time.monotonic() - began
-                log.write(
-                    time=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                    step=trainer.step,
-                    seconds=seconds,
-                    learning_rate=learning_rate(config, trainer.step),
-                    loss=float(np.mean(losses)),
-                    gradient_norm=float(np.median(norms)),
-                    waited_s=pool.waited_s,
-                )
-                if progress:
-                    rate = len(losses)
-                    print(
-                        f"step {trainer.step}/{last}  loss {np.mean(losses):.5f}  "
-                        f"{seconds:.0f} s  ({rate} steps logged)",
-                        flush=True,
-                    )
-                losses.clear()
-                norms.clear()
-            if due(config.run.checkpoint_every):
-                save()
-            if due(config.run.evaluate_every):
-                validate()
-            if due(config.run.sample_every) and cases:
-                first = next(iter(cases.values()))[0]
-                _sample_picture(out / f"sample-{trainer.step:07d}.png", trainer.average, first)
-        save()
-        if config.run.evaluate_every and not stop and trainer.step % config.run.evaluate_every:
-            validate()
+        if stop is not None:
+            return _Run(task, out, limits or Limits(), stop, progress).go(initialise)
+        with Stop() as own:
+            return _Run(task, out, limits or Limits(), own, progress).go(initialise)
     finally:
-        pool.close()
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    return checkpoint
+        task.close()
+
+
+class _Run:
+    """One session of a run."""
+
+    def __init__(self, task: Task, out: Path, limits: Limits, stop: Stop, progress: bool) -> None:
+        self.task, self.out, self.limits, self.stop = task, out, limits, stop
+        self.progress = progress
+        self.checkpoint = out / "checkpoint.pt"
+        self.log = Journal(out / "log.csv", (*_LOG, *task.columns))
+        self.table = Journal(out / "validation.csv", (*_TABLE, *task.figures))
+        self.history: list[dict[str, Any]] = []
+        self.seconds = self.used = 0.0
+        self._wall = self._clock = self._saved = 0.0
+
+    def go(self, initialise: str | os.PathLike[str] | None) -> tuple[Path, str]:
+        task, cadence = self.task, self.task.cadence
+        learner = task.learner
+        self._restore(initialise)
+        last = min(task.steps, self.limits.until or task.steps)
+        self._tick()
+        self._saved = time.monotonic()
+        rows: list[dict[str, float]] = []
+        why = ""
+        held = read_curve(self.table.path)
+        evaluated = held[-1][0] if held else -1
+        if learner.step < last and not self.stop.asked:
+            for batch in task.batches(last):
+                rows.append(learner.train_step(*batch))
+                self._tick(count=True)
+                if self._due(cadence.log_every) or learner.step == last:
+                    self._report(rows)
+                    rows = []
+                if self._due(cadence.evaluate_every):
+                    self._validate()
+                    evaluated = learner.step
+                if self._due(cadence.sample_every):
+                    task.sample(self.out / f"sample-{learner.step:07d}.png")
+                late = time.monotonic() - self._saved > CHECKPOINT_SECONDS
+                if late or self._due(cadence.checkpoint_every):
+                    self._save()
+                why = self._ended(evaluated == learner.step)
+                if why:
+                    break
+        self._save()
+        if cadence.evaluate_every and not self.stop.asked and evaluated != learner.step:
+            self._validate()
+        return self.checkpoint, why or ("done" if learner.step >= task.steps else "stopped")
+
+    def _restore(self, initialise: str | os.PathLike[str] | None) -> None:
+        task = self.task
+        if not self.checkpoint.exists():
+            self.history = task.start(initialise)
+            return
+        state = read_checkpoint(self.checkpoint, task.learner.FORMAT)
+        task.refuse(state)
+        if state["training_checksum"] != task.training_checksum:
+            raise OptionsError("data", state["training_checksum"], "the images the run began with")
+        task.learner.resume(state)
+        self.seconds = float(state["seconds"])
+        # Checkpoints of earlier versions did not tell the two clocks apart.
+        self.used = float(state.get("processor_seconds", self.seconds))
+        self.history = state.get("history", [])
+
+    def _tick(self, *, count: bool = False) -> None:
+        """Read the clocks; what passed since the last reading counts where asked to."""
+        wall, clock = time.monotonic(), self.task.learner.device.clock()
+        if count:
+            self.seconds += wall - self._wall
+            self.used += clock - self._clock
+        self._wall, self._clock = wall, clock
+
+    def _due(self, every: int) -> bool:
+        return every > 0 and self.task.learner.step % every == 0
+
+    def _ended(self, evaluated: bool) -> str:
+        """Why the run ends after the step in hand, or nothing."""
+        limits = self.limits
+        if self.stop.asked:
+            return "stopped"
+        if limits.seconds is not None and self.used >= limits.seconds:
+            return "spent"
+        if (
+            evaluated
+            and limits.flat_db
+            and is_flat(self.out / "validation.csv", limits.flat_db, limits.flat_seconds)
+        ):
+            return "flat"
+        return ""
+
+    def _report(self, rows: list[dict[str, float]]) -> None:
+        means = {
+            name: float(np.mean([row[name] for row in rows if name in row]))
+            for name in self.task.columns
+            if any(name in row for row in rows)
+        }
+        self.log.write(
+            time=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            step=self.task.learner.step,
+            seconds=self.seconds,
+            processor_seconds=self.used,
+            learning_rate=rows[-1]["learning_rate"],
+            **means,
+        )
+        if self.progress:
+            parts = "  ".join(f"{name} {value:.5f}" for name, value in means.items())
+            print(
+                f"{self.task.name} step {self.task.learner.step}/{self.task.steps}  {parts}  "
+                f"{self.seconds:.0f} s, {self.used:.0f} s of processor time",
+                flush=True,
+            )
+
+    def _save(self) -> None:
+        self.task.learner.save(
+            self.checkpoint,
+            seconds=self.seconds,
+            processor_seconds=self.used,
+            training_checksum=self.task.training_checksum,
+            history=self.history,
+        )
+        self._saved = time.monotonic()
+
+    def _validate(self) -> None:
+        step = self.task.learner.step
+        for name, row in self.task.validate():
+            figures = {key: row.get(key, float("nan")) for key in self.task.figures}
+            self.table.write(
+                step=step,
+                seconds=self.seconds,
+                processor_seconds=self.used,
+                protocol=name,
+                **figures,
+            )
+            if self.progress:
+                text = "  ".join(f"{key} {value:.3f}" for key, value in row.items())
+                print(f"{self.task.name} step {step}  {name}: {text}", flush=True)
+            if self.stop.asked:
+                break
+        self._tick()  # validation does not count
+
+
+def read_curve(table: Path) -> list[tuple[int, float, float]]:
+    """Step, seconds of the device's clock and mean ``ours`` over protocols, per evaluation.
+
+    Evaluations that a signal cut short (fewer protocols than the first one) are left out.
+    """
+    if not table.exists():
+        return []
+    points: dict[int, dict[str, tuple[float, float]]] = {}
+    with table.open(newline="") as stream:
+        for row in csv.DictReader(stream):
+            at = points.setdefault(int(row["step"]), {})
+            at[row["protocol"]] = (float(row["processor_seconds"]), float(row["ours"]))
+    most = max((len(at) for at in points.values()), default=0)
+    curve = []
+    for step, at in sorted(points.items()):
+        if len(at) == most:
+            seconds, values = zip(*at.values(), strict=True)
+            curve.append((step, max(seconds), sum(values) / most))
+    return curve
+
+
+def is_flat(table: Path, rise: float, seconds: float) -> bool:
+    """Whether the best of the last `seconds` is less than `rise` above the best before them."""
+    curve = read_curve(table)
+    if not curve:
+        return False
+    since = curve[-1][1] - seconds
+    before = [value for _, at, value in curve if at <= since]
+    recent = [value for _, at, value in curve if at > since]
+    return bool(before) and max(recent) - max(before) < rise

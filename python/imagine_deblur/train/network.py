@@ -75,6 +75,11 @@ class NetworkSpec:
         return self.layers * self.unshuffle
 
     @property
+    def multiple_of(self) -> int:
+        """What the sides of its input must be multiples of."""
+        return self.unshuffle
+
+    @property
     def macs_per_pixel(self) -> float:
         """Multiply-accumulates per full-resolution pixel."""
         cell = self.unshuffle**2

@@ -22,11 +22,15 @@ from imagine_deblur.evaluation.protocols import PROTOCOLS, load_scene
 from imagine_deblur.restoration.wiener import WienerSpec, wiener
 from imagine_deblur.train.network import RGB, Network
 from imagine_deblur.train.planes import input_planes
+from imagine_deblur.train.unet import UNet
 
 Float32Array = NDArray[np.float32]
 
 #: Largest side of a validation image, px.
 LARGEST = 640
+
+#: Largest mirrored border of a validation image, px: above what a U-shape uses of its reach.
+LARGEST_PADDING = 64
 
 #: Noise-to-signal ratios among which the oracle Wiener filter takes the best per image.
 _ORACLE_NSR = tuple(float(10.0**e) for e in np.arange(-4.0, 0.01, 0.4))
@@ -95,12 +99,12 @@ def make_cases(
     return cases
 
 
-def restore(network: Network, planes: Float32Array) -> Float32Array:
+def restore(network: Network | UNet, planes: Float32Array) -> Float32Array:
     """Run a network over a whole image in float32, mirrored at its borders by the halo.
 
     Parameters
     ----------
-    network : Network
+    network : Network or UNet
         On any device.
     planes : (P, R, C) float32 ndarray
         Network input; R and C above the halo.
@@ -112,7 +116,7 @@ def restore(network: Network, planes: Float32Array) -> Float32Array:
     """
     spec = network.spec
     _, rows, columns = planes.shape
-    halo, multiple = spec.halo, spec.unshuffle
+    halo, multiple = min(spec.halo, LARGEST_PADDING), spec.multiple_of
     device = next(network.parameters()).device
     pad = (halo, halo + -columns % multiple, halo, halo + -rows % multiple)
     with torch.inference_mode():
@@ -123,7 +127,7 @@ def restore(network: Network, planes: Float32Array) -> Float32Array:
     return restored
 
 
-def evaluate(network: Network, cases: Sequence[ValidationCase]) -> dict[str, float]:
+def evaluate(network: Network | UNet, cases: Sequence[ValidationCase]) -> dict[str, float]:
     """Mean PSNRs in dB over cases, and the 5th percentile of the gain.
 
     Returns

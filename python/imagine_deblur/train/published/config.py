@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imagine_deblur.errors import OptionsError
+from imagine_deblur.train.config import PRECISIONS
 from imagine_deblur.train.published.recipes import DEGRADATIONS
 from imagine_deblur.train.typed import assigned, build, read
 
@@ -126,7 +127,7 @@ class RunConfig:
     evaluate_every: int = 1000
     protocols: tuple[str, ...] = ("imagine", "defocus+", "gauss")
     validate_aerial_every: int = 4
-    precision: str = "bf16"
+    precision: str = "auto"
     threads: int = 0
     deterministic: bool = True
 
@@ -149,8 +150,8 @@ class PublishedConfig:
             raise OptionsError("system", self.system, ", ".join(SYSTEMS))
         if not self.phases:
             raise OptionsError("phases", self.phases, "at least one")
-        if self.run.precision not in ("f32", "bf16"):
-            raise OptionsError("run.precision", self.run.precision, "'f32' or 'bf16'")
+        if self.run.precision not in PRECISIONS:
+            raise OptionsError("run.precision", self.run.precision, ", ".join(PRECISIONS))
         if self.system == "mgstnet" and len(self.network.widths) != 3:
             raise OptionsError("network.widths", self.network.widths, "three numbers")
         for phase in self.phases:

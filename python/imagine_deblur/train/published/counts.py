@@ -15,15 +15,15 @@ def parameters(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters())
 
 
-def macs(make: Callable[[], nn.Module], rows: int, columns: int) -> int:
+def macs(make: Callable[[], nn.Module], rows: int, columns: int, planes: int = 3) -> int:
     """Multiply-accumulates of the convolutions and dense layers of one pass.
 
     Parameters
     ----------
     make : callable
         Makes the network; called under the "meta" device, so nothing is allocated or computed.
-    rows, columns : int
-        Of the (1, 3, rows, columns) input.
+    rows, columns, planes : int
+        Of the (1, planes, rows, columns) input.
     """
     total = 0
 
@@ -42,5 +42,5 @@ def macs(make: Callable[[], nn.Module], rows: int, columns: int) -> int:
             if isinstance(layer, _COUNTED):
                 layer.register_forward_hook(count)
         with torch.no_grad():
-            network(torch.empty(1, 3, rows, columns))
+            network(torch.empty(1, planes, rows, columns))
     return total

@@ -6,36 +6,21 @@ import csv
 import dataclasses
 import json
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
-from onnx import helper
 
 import imagine_deblur
 from imagine_deblur.engines.descriptor import ModelDescriptor
 from imagine_deblur.engines.working_memory import working_bytes_per_px
 from imagine_deblur.errors import OptionsError
-from imagine_deblur.train.export import (
-    LICENCE,
-    differences_from,
-)
+from imagine_deblur.train.export import LICENCE, SERVED, TRACED, differences_from, label, trace
 from imagine_deblur.train.published.config import PublishedConfig
 from imagine_deblur.train.published.counts import macs, parameters
 from imagine_deblur.train.published.systems import Restorer, make_network
 from imagine_deblur.train.published.trainer import load_network
-
-OPSET = 17
-
-#: Side of the tile the graph is traced with and compared on, px; the autoencoder has its own.
-TRACED = 64
-
-
-#: Side of the tile whose memory is measured, px; the autoencoder has its own.
-SERVED = 256
 
 
 def describe(
@@ -99,27 +84,11 @@ def _figures(run: Path) -> dict[str, dict[str, float]]:
         for row in csv.DictReader(stream):
             name = row.pop("protocol")
             figures[name] = {
-                key: round(float(value), 4) for key, value in row.items() if value != "nan"
+                key: round(float(value), 4)
+                for key, value in row.items()
+                if value != "nan" and not key.endswith("seconds")
             }
     return figures
-
-
-def _trace(restorer: Restorer, path: Path, *, side: int, fixed: bool) -> None:
-    """Write the graph: input ``planes``, output ``image``, sides free unless `fixed`."""
-    free = {2: "height", 3: "width"}
-    with warnings.catch_warnings():
-        # The tracer says that kernel sizes and channel counts become constants: they are.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            restorer,
-            (torch.rand(1, 3, side, side),),
-            os.fspath(path),
-            input_names=["planes"],
-            output_names=["image"],
-            dynamic_axes=None if fixed else {"planes": free, "image": free},
-            opset_version=OPSET,
-            dynamo=False,
-        )
 
 
 def compare(path: str | os.PathLike[str], restorer: Restorer, *, side: int) -> dict[str, float]:
@@ -184,17 +153,13 @@ def export(
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(path.name + ".tmp")
     try:
-        _trace(restorer, scratch, side=side, fixed=fixed)
-        model = onnx.load(scratch)
-        helper.set_model_props(model, descriptor.to_metadata())
-        onnx.checker.check_model(model)
-        onnx.save(model, scratch)
+        trace(restorer, scratch, planes=3, side=side, fixed=fixed)
+        label(scratch, descriptor)
         # Another size than the traced one: nothing of that size may be left in the graph.
         differences = compare(scratch, restorer, side=side if fixed else side + 32)
         measured = working_bytes_per_px(scratch, side if fixed else SERVED)
         descriptor = dataclasses.replace(descriptor, working_bytes=measured)
-        helper.set_model_props(model, descriptor.to_metadata())
-        onnx.save(model, scratch)
+        label(scratch, descriptor)
     except BaseException:
         scratch.unlink(missing_ok=True)
         raise

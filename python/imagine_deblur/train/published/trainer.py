@@ -1,29 +1,28 @@
-"""State of a run of a published system, one optimiser step at a time.
-
-Weights start from the seed, a batch follows from the seed and the step, and nothing else is
-random; a checkpoint holds everything a step changes. So a run that was interrupted and resumed
-ends with the same bits as one that was not, on the same machine and thread count.
-"""
+"""State of a run of a published system, one optimiser step at a time."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
-from imagine_deblur.errors import EngineError, OptionsError
+from imagine_deblur.errors import OptionsError
+from imagine_deblur.train import learner
+from imagine_deblur.train.device import Device
+from imagine_deblur.train.learner import Learner
+from imagine_deblur.train.published import mgstnet, mimo_unet
 from imagine_deblur.train.published.config import PhaseConfig, PublishedConfig, from_dict
 from imagine_deblur.train.published.discriminator import (
     MultiScaleDiscriminator,
     adversarial_loss,
     feature_loss,
 )
-from imagine_deblur.train.published.mimo_unet import MimoUnet, grow
+from imagine_deblur.train.published.mgstnet import Mgstnet
+from imagine_deblur.train.published.mimo_unet import MimoUnet
 from imagine_deblur.train.published.perceptual import PerceptualLoss, SceneVgg
 from imagine_deblur.train.published.systems import make_network, reconstruction_loss
 
@@ -77,65 +76,64 @@ def learning_rate(phase: PhaseConfig, step: int, plateau: float = 1.0) -> float:
     return phase.learning_rate * phase.drop_factor**drops * plateau
 
 
-class Trainer:
+class Trainer(Learner):
     """Networks, optimisers, step.
 
     Parameters
     ----------
     config : PublishedConfig
-    device : str
-        ``"cpu"`` or ``"cuda"``.
+    device : Device, optional
+        The CPU by default.
     vgg : SceneVgg, optional
         For configurations with a perceptual loss.
     classes : tuple of str
         For the VGG16.
     """
 
+    FORMAT: ClassVar[str] = FORMAT
+
     def __init__(
         self,
         config: PublishedConfig,
         *,
-        device: str = "cpu",
+        device: Device | None = None,
         vgg: SceneVgg | None = None,
         classes: tuple[str, ...] = (),
     ) -> None:
+        super().__init__(device or Device("cpu"), config.run.precision)
         torch.manual_seed(config.seed)
         self.config, self.classes = config, classes
-        self.device = torch.device(device)
-        self.step = 0
-        self.network = self._placed(make_network(config, classes=len(classes)))
+        self.network = self.device.place(make_network(config, classes=len(classes)), self.precision)
         self.discriminator: MultiScaleDiscriminator | None = None
         if config.is_adversarial:
             d = config.discriminator
             made = MultiScaleDiscriminator(
                 6 if d.conditional else 3, d.width, d.scales, attention=d.attention
             )
-            self.discriminator = made.to(self.device)
+            self.discriminator = made.to(self.device.handle)
         self.perceptual: PerceptualLoss | None = None
         if config.is_perceptual:
             if vgg is None:
                 raise OptionsError("perceptual", None, "a trained VGG16 for this configuration")
-            self.perceptual = PerceptualLoss(vgg, config.perceptual.blocks).to(self.device)
+            wanted = config.perceptual.blocks
+            self.perceptual = PerceptualLoss(vgg, wanted).to(self.device.handle)
         self._begin(config.phases[0])
-
-    def _placed(self, network: nn.Module) -> nn.Module:
-        placed: nn.Module = network.to(self.device, memory_format=torch.channels_last)
-        return placed
 
     def _begin(self, phase: PhaseConfig) -> None:
         """Fresh optimisers and plateau for a phase."""
-
-        def adam(network: nn.Module) -> torch.optim.Adam:
-            return torch.optim.Adam(
-                network.parameters(), lr=phase.learning_rate, betas=(phase.beta1, 0.999)
+        betas = (phase.beta1, 0.999)
+        self.optimizer = self.device.adam(self.network.parameters(), phase.learning_rate, betas)
+        self.critic: torch.optim.Adam | None = None
+        if self.discriminator is not None:
+            self.critic = self.device.adam(
+                self.discriminator.parameters(), phase.learning_rate, betas
             )
-
-        self.optimizer = adam(self.network)
-        self.critic = None if self.discriminator is None else adam(self.discriminator)
         self.plateau = Plateau()
 
     def start_from(self, network: dict[str, torch.Tensor]) -> None:
-        """Begin with a trained network's weights; a shallower MIMO-UNet's are grown.
+        """Begin with a trained network's weights.
+
+        A shallower MIMO-UNet's are grown, and those of an MGSTNet of fewer stages.
 
         Raises
         ------
@@ -143,18 +141,21 @@ class Trainer:
             If they do not fit.
         """
         if isinstance(self.network, MimoUnet):
-            network = grow(network, self.network)
+            network = mimo_unet.grow(network, self.network)
+        elif isinstance(self.network, Mgstnet):
+            network = mgstnet.grow(network, self.network)
         try:
             self.network.load_state_dict(network)
         except RuntimeError as error:
             raise ValueError(str(error)) from None
 
-    def train_step(self, captured: torch.Tensor, target: torch.Tensor) -> dict[str, float]:
+    def train_step(self, inputs: torch.Tensor, target: torch.Tensor) -> dict[str, float]:
         """One step on a batch; returns the parts of the loss and the learning rate.
 
         Parameters
         ----------
-        captured : (B, 3, n, n) float32 tensor
+        inputs : (B, 3, n, n) float32 tensor
+            Captures.
         target : (B, 3, n, n) float32 tensor, or (B,) int64 classes for the VGG16
 
         Raises
@@ -170,11 +171,11 @@ class Trainer:
         for optimizer in (self.optimizer, self.critic):
             for group in () if optimizer is None else optimizer.param_groups:
                 group["lr"] = rate
-        captured, target = captured.to(self.device), target.to(self.device)
-        x = captured.contiguous(memory_format=torch.channels_last)
+        captured = self.device.send(inputs, self.precision)
+        target = target.to(self.device.handle, non_blocking=self.device.is_accelerator)
         self.network.train()
         with self._autocast():
-            answer = self.network(x)
+            answer = self.network(captured)
         loss, image = reconstruction_loss(self.config.system, answer, captured, target, phase.loss)
         parts = {"reconstruction": float(loss.detach())}
         if phase.loss.perceptual and self.perceptual is not None:
@@ -185,12 +186,7 @@ class Trainer:
         if phase.loss.adversarial or phase.loss.features:
             loss = loss + self._against_critic(captured, target, image, phase, parts)
         parts["loss"] = float(loss.detach())
-        if not all(abs(value) < float("inf") for value in parts.values()):  # NaN fails too
-            raise EngineError(
-                f"step {self.step}: the loss is not finite ({parts}); lower the learning rate or "
-                "set run.precision to f32",
-                engine="torch",
-            )
+        self.require_finite(parts)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if phase.clip_norm:
@@ -202,11 +198,7 @@ class Trainer:
         return {**parts, "learning_rate": rate}
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        enabled = self.config.run.precision == "bf16"
-        context: contextlib.AbstractContextManager[Any] = torch.autocast(
-            self.device.type, torch.bfloat16, enabled=enabled
-        )
-        return context
+        return self.device.autocast(self.precision)
 
     def _against_critic(
         self,
@@ -245,35 +237,20 @@ class Trainer:
                 loss = loss + phase.loss.features * feature_loss(answers, wanted)
         return loss
 
-    # ---- checkpoints --------------------------------------------------------------------------
-
-    def save(self, path: str | os.PathLike[str], **extra: Any) -> None:
-        """Write a checkpoint atomically; `extra` are plain values to keep with it."""
-        path = Path(path)
-        state = {
-            "format": FORMAT,
-            "version": 1,
+    def state(self) -> dict[str, Any]:
+        """See `Learner.state`."""
+        return {
             "config": self.config.to_dict(),
             "classes": list(self.classes),
-            "step": self.step,
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "discriminator": _state(self.discriminator),
             "critic": _state(self.critic),
             "plateau": dict(self.plateau.state),
-            **extra,
         }
-        scratch = path.with_suffix(".tmp")
-        with scratch.open("wb") as stream:
-            torch.save(state, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        scratch.replace(path)
 
-    def load(self, path: str | os.PathLike[str]) -> dict[str, Any]:
-        """Take up a checkpoint's state; returns all of it."""
-        state = read_checkpoint(path)
-        self.step = int(state["step"])
+    def take(self, state: dict[str, Any]) -> None:
+        """See `Learner.take`."""
         self._begin(self.config.phases[0])
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -281,7 +258,6 @@ class Trainer:
             self.discriminator.load_state_dict(state["discriminator"])
             self.critic.load_state_dict(state["critic"])
         self.plateau.state = dict(state["plateau"])
-        return state
 
 
 @contextlib.contextmanager
@@ -299,19 +275,8 @@ def _state(holder: nn.Module | torch.optim.Optimizer | None) -> dict[str, Any] |
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """A checkpoint's content (tensors and plain values only).
-
-    Raises
-    ------
-    OptionsError
-        If the file is no checkpoint of a published system.
-    """
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise OptionsError(
-            "checkpoint", os.fspath(path), "a checkpoint of imagine_deblur.train.published"
-        )
-    return state
+    """A checkpoint's content; OptionsError for a file that is none of a published system."""
+    return learner.read_checkpoint(path, FORMAT)
 
 
 def load_network(

@@ -1,0 +1,176 @@
+"""The trainer of our own networks: weights, averaged weights, optimiser."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from imagine_deblur.errors import OptionsError
+from imagine_deblur.train import learner
+from imagine_deblur.train.config import TrainConfig, from_dict
+from imagine_deblur.train.device import Device
+from imagine_deblur.train.learner import Learner
+from imagine_deblur.train.losses import restoration_loss
+from imagine_deblur.train.network import Network, NetworkSpec, grow
+from imagine_deblur.train.unet import UNet, UNetSpec
+
+FORMAT = "imagine-deblur-checkpoint"
+
+
+def network_spec(config: TrainConfig) -> NetworkSpec | UNetSpec:
+    """The network that a configuration describes."""
+    net = config.network
+    if net.shape == "unet":
+        return UNetSpec(config.input_planes, net.width, net.encoder, net.middle, net.attention)
+    return NetworkSpec(config.input_planes, net.width, net.pairs, net.unshuffle, net.reparam)
+
+
+def make_network(spec: NetworkSpec | UNetSpec) -> Network | UNet:
+    """A network with random weights."""
+    return UNet(spec) if isinstance(spec, UNetSpec) else Network(spec)
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """Linear warm-up, flat, then a half cosine to the final rate over the last `decay_fraction`."""
+    optim = config.optim
+    if step < optim.warmup:
+        return optim.learning_rate * (step + 1) / optim.warmup
+    start = optim.steps * (1.0 - optim.decay_fraction)
+    if step <= start:
+        return optim.learning_rate
+    share = min(1.0, (step - start) / max(1.0, optim.steps - start))
+    mix = 0.5 * (1.0 + math.cos(math.pi * share))
+    return optim.final_learning_rate + mix * (optim.learning_rate - optim.final_learning_rate)
+
+
+class Trainer(Learner):
+    """State of a run: network, averaged network, optimiser, step.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    device : Device, optional
+        The CPU by default.
+    """
+
+    FORMAT: ClassVar[str] = FORMAT
+
+    def __init__(self, config: TrainConfig, *, device: Device | None = None) -> None:
+        super().__init__(device or Device("cpu"), config.optim.precision)
+        torch.manual_seed(config.seed)
+        self.config = config
+        self.spec = network_spec(config)
+        self.network: nn.Module = self.device.place(make_network(self.spec), self.precision)
+        self.average = make_network(self.spec).to(self.device.handle)
+        self.average.load_state_dict(self.network.state_dict())
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(),
+            lr=config.optim.learning_rate,
+            betas=(0.9, 0.99),
+            weight_decay=config.optim.weight_decay,
+            fused=True,
+        )
+
+    def start_from(self, trained: Network | UNet) -> None:
+        """Begin as the same function as a trained network, a smaller one's grown (`grow`).
+
+        Raises
+        ------
+        OptionsError
+            The networks do not fit each other.
+        """
+        if trained.spec != self.spec:
+            if not (isinstance(trained, Network) and isinstance(self.spec, NetworkSpec)):
+                raise OptionsError("initialise", trained.spec, f"a network like {self.spec}")
+            trained = grow(trained, self.spec, seed=self.config.seed)
+        self.network.load_state_dict(trained.state_dict())
+        self.average.load_state_dict(trained.state_dict())
+
+    def train_step(self, inputs: torch.Tensor, target: torch.Tensor) -> dict[str, float]:
+        """One optimiser step on a batch.
+
+        Parameters
+        ----------
+        inputs : (B, P, n, n) float32 tensor
+            Planes.
+        target : (B, 3, n, n) float32 tensor
+
+        Returns
+        -------
+        dict
+            ``loss``, ``gradient_norm`` before clipping, ``learning_rate``.
+        """
+        optim = self.config.optim
+        rate = learning_rate(self.config, self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        planes = self.device.send(inputs, self.precision)
+        truth = target.to(self.device.handle)
+        with self.device.autocast(self.precision):
+            restored = self.network(planes)
+        loss = self.objective(restored.float(), truth, planes)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), optim.clip_norm)
+        parts = {"loss": float(loss.detach()), "gradient_norm": float(norm)}
+        self.require_finite(parts)
+        self.optimizer.step()
+        self.step += 1
+        self._update_average()
+        return {**parts, "learning_rate": rate}
+
+    def objective(
+        self, restored: torch.Tensor, truth: torch.Tensor, planes: torch.Tensor
+    ) -> torch.Tensor:
+        """The loss of a batch: (B, 3, n, n) images and the (B, P, n, n) input, float32."""
+        optim = self.config.optim
+        return restoration_loss(
+            restored,
+            truth,
+            margin=optim.margin,
+            spectral_weight=optim.spectral_weight,
+            logarithmic=optim.logarithmic,
+            squared=optim.squared,
+        )
+
+    def _update_average(self) -> None:
+        decay = min(self.config.optim.ema, (1.0 + self.step) / (10.0 + self.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(
+                list(self.average.parameters()), list(self.network.parameters()), 1.0 - decay
+            )
+
+    def state(self) -> dict[str, Any]:
+        """See `Learner.state`."""
+        return {
+            "config": self.config.to_dict(),
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def take(self, state: dict[str, Any]) -> None:
+        """See `Learner.take`."""
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """A checkpoint's content; OptionsError for a file that is none of ours."""
+    return learner.read_checkpoint(path, FORMAT)
+
+
+def load_network(
+    path: str | os.PathLike[str],
+) -> tuple[Network | UNet, TrainConfig, dict[str, Any]]:
+    """The averaged network of a checkpoint, its configuration, and the checkpoint."""
+    state = read_checkpoint(path)
+    config = from_dict(state["config"])
+    network = make_network(network_spec(config))
+    network.load_state_dict(state["average"])
+    return network.eval(), config, state
