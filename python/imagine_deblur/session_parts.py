@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from imagine_deblur import _core
 from imagine_deblur.capture.analysis import analyse
 from imagine_deblur.capture.result import Analysis, Capture
+from imagine_deblur.capture.ring_gain import RingGains
 from imagine_deblur.engines.deadline import Chooser
 from imagine_deblur.engines.model import IDENTITY, Model, build_engine, resolve_model
 from imagine_deblur.errors import MemoryBudgetError
@@ -158,6 +159,7 @@ class Parts:
             given,
             nsr=self.options.nsr,
             wants_clean=self.model.clean is not None,
+            wants_gains=self.model.linear,
             raise_unknown=self.options.without_information == "error",
         )
 
@@ -186,7 +188,8 @@ class Parts:
             model = IDENTITY
         workers = self._threads()
         spec = model.wiener_spec(found.filter_nsr, checked=self.options.reblur_check)
-        stage = self._stage_for(found.psf, spec, model)
+        gains = found.gains if model.linear else None
+        stage = self._stage_for(found.psf, spec, model, gains)
         engine, options, wanted = self._fit(model, folds, stage, spec, shape, float32)
         if self._pool is None or self._pool.capacity != wanted:
             self._pool = None
@@ -271,13 +274,19 @@ class Parts:
         raise AssertionError("no tile side was tried")
 
     def _stage_for(
-        self, psf: PSF | PsfField | None, spec: WienerSpec | None, model: Model
+        self,
+        psf: PSF | PsfField | None,
+        spec: WienerSpec | None,
+        model: Model,
+        gains: RingGains | None,
     ) -> WienerStage | None:
         if psf is None or spec is None:
             return None
-        key = (psf, spec)
+        key = (psf, spec, id(gains))
         if self._stage is None or self._stage[0] != key:
-            stage = WienerStage(psf, spec, executor=self._executor, checked=self.check_spectra)
+            stage = WienerStage(
+                psf, spec, executor=self._executor, checked=self.check_spectra, gains=gains
+            )
             self._stage = (key, stage)
         stage = self._stage[1]
         # The linear model cannot invent; only networks are reviewed.

@@ -186,7 +186,7 @@ def test_a_saturated_half_is_no_worse_than_the_capture():
     sharp[:, 80:] = 1
     image = degrade(sharp, BLUR, noise=0.003, rng=np.random.default_rng(5))
     found, _ = run(image, "wiener")
-    assert found[:, 120:].min() > 240
+    assert found[:, 120:].min() > 235  # ripples of the step at most 8 % of full scale
     before, after = (psnr(x.astype(np.float32) / 255, sharp) for x in (image, found))
     assert after > before
 

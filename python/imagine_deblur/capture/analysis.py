@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from imagine_deblur.capture import policy
 from imagine_deblur.capture.compression import shows_jpeg
 from imagine_deblur.capture.noise import is_clean
 from imagine_deblur.capture.nsr import filter_nsr, measured_nsr
 from imagine_deblur.capture.result import Analysis, Capture
+from imagine_deblur.capture.ring_gain import FACTS, RingGains, bundled_regressor, scalar_inputs
+from imagine_deblur.capture.ring_spectra import ring_spectra
 from imagine_deblur.capture.spectrum import mean_power
 from imagine_deblur.errors import EstimationError
 from imagine_deblur.psf.models import PSF
+from imagine_deblur.psf.otf_moments import moments_of_psf
 
 
 def analyse(
@@ -20,6 +25,7 @@ def analyse(
     *,
     nsr: float | None,
     wants_clean: bool,
+    wants_gains: bool = False,
     raise_unknown: bool,
 ) -> Analysis:
     """Look at a capture once.
@@ -33,6 +39,8 @@ def analyse(
         The ratio that is given; None measures it.
     wants_clean : bool
         The model has another network for clean captures, so that it matters which this is.
+    wants_gains : bool
+        The model is linear: predict its gains, where the blur does not depend on direction.
     raise_unknown : bool
         Raise where the capture does not tell its blur; otherwise it is passed through.
 
@@ -51,6 +59,8 @@ def analyse(
         return found
     if (wants_clean or found.psf_source == "estimated") and not coded:
         found = replace(found, clean=is_clean(capture.images(), psf))
+    if wants_gains and nsr is None:
+        found = replace(found, gains=_gains(capture, found))
     if nsr is not None:
         found = replace(found, measured_nsr=nsr, filter_nsr=nsr)
     else:
@@ -58,7 +68,27 @@ def analyse(
         found = replace(
             found, measured_nsr=measured_nsr(power, psf), filter_nsr=filter_nsr(power, psf)
         )
-    return policy.shrink_uncertain(found)
+    return found if found.gains is not None else policy.shrink_uncertain(found)
+
+
+def _gains(capture: Capture, found: Analysis) -> RingGains | None:
+    """Learned gains for a colour capture of a blur without direction, None for any other."""
+    from imagine_deblur.psf.estimation.quantisation_table import table_scalars
+
+    images, psf, estimate = capture.images(), found.psf, found.estimate
+    if not isinstance(psf, PSF) or psf.moves or not psf.symmetric or images[0].ndim != 3:
+        return None
+    if found.psf_source == "estimated" and estimate is None:
+        return None
+    spectra = ring_spectra(images)
+    if spectra is None:
+        return None
+    table = table_scalars(capture.quantisation, known=capture.quantisation is not None)
+    blind = estimate is not None
+    moments = moments_of_psf(psf) if estimate is None else estimate.otf
+    facts = np.zeros(FACTS) if estimate is None else estimate.facts
+    scalars = scalar_inputs(table, facts, spectra.mean, directed=False, blind=blind)
+    return bundled_regressor()(spectra, moments, scalars)
 
 
 def _estimated(capture: Capture, *, raise_unknown: bool) -> Analysis:
@@ -80,4 +110,4 @@ def _estimated(capture: Capture, *, raise_unknown: bool) -> Analysis:
             f"the estimated blur is doubtful (confidence {confidence:.2f}): estimate it from "
             "several captures and give the record",
         )
-    return Analysis(estimate.psf, "estimated", confidence, warnings=warnings)
+    return Analysis(estimate.psf, "estimated", confidence, estimate=estimate, warnings=warnings)

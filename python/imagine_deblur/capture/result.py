@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from imagine_deblur.capture.ring_gain import RingGains
 from imagine_deblur.psf.field import PsfField
 from imagine_deblur.psf.models import PSF
+
+if TYPE_CHECKING:
+    from imagine_deblur.psf.estimation import Estimate
 
 Image = NDArray[np.uint8] | NDArray[np.float32]
 
@@ -33,6 +38,10 @@ class Analysis:
         Rounding is most of the capture's noise, see `noise.is_clean`.
     sharp : bool
         The blur is so small that undoing it could only harm: the capture is passed through.
+    estimate : Estimate or None
+        What `psf` came from, where it was estimated.
+    gains : RingGains or None
+        Learned gains of the linear restoration, see `ring_gain`; None where the PSF's own are used.
     warnings : tuple of str
     """
 
@@ -43,6 +52,8 @@ class Analysis:
     filter_nsr: float | None = None
     clean: bool = False
     sharp: bool = False
+    estimate: Estimate | None = field(default=None, compare=False, repr=False)
+    gains: RingGains | None = field(default=None, compare=False, repr=False)
     warnings: tuple[str, ...] = ()
 
 

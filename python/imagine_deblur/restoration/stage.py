@@ -13,13 +13,16 @@ from imagine_deblur.psf.models import PSF
 from imagine_deblur.restoration.extension import Float32Array
 from imagine_deblur.restoration.reblur_check import Piece, ReblurCheck
 from imagine_deblur.restoration.wiener import (
+    GAP_MAX,
     Complex64Array,
+    LearnedGains,
     SpectrumPlan,
     Store,
     TransferArray,
     WienerBank,
     WienerSpec,
     default_gap,
+    gains_support_px,
     inverse_support_px,
 )
 
@@ -55,6 +58,8 @@ class WienerStage:
         Runs blocks of rows and columns.
     checked : bool
         Of its plans, see `SpectrumPlan`.
+    gains : LearnedGains, optional
+        Of the base plane, instead of the PSF's; one PSF, not a field.
 
     Notes
     -----
@@ -70,6 +75,7 @@ class WienerStage:
         reblur_check: ReblurCheck | None = None,
         executor: Executor | None = None,
         checked: bool = False,
+        gains: LearnedGains | None = None,
     ) -> None:
         self.field = psf if isinstance(psf, PsfField) else PsfField(((psf,),))
         self.spec, self.reblur_check = spec, reblur_check
@@ -79,6 +85,10 @@ class WienerStage:
         self._gap = max(default_gap(psf, lowest) for psf in psfs)
         self._margin = max(inverse_support_px(psf, lowest, weight=_MARGIN_WEIGHT) for psf in psfs)
         self._margin = max(self._margin, self.field.support_px())
+        self._gains = gains
+        if gains is not None:
+            reach = gains_support_px(gains, weight=_MARGIN_WEIGHT)
+            self._gap, self._margin = max(self._gap, min(2 * reach, GAP_MAX)), max(64, reach)
         self._plan: SpectrumPlan | None = None
         self._otf: TransferArray | None = None
 
@@ -141,7 +151,9 @@ class WienerStage:
 
             for cell_row, cell_column, psf in self.field.cells:
                 store = self._store(strip, piece, cell_row, cell_column)
-                bank = WienerBank(psf, self.spec, plan, otf=self._otf_of(psf, plan))
+                bank = WienerBank(
+                    psf, self.spec, plan, otf=self._otf_of(psf, plan), gains=self._gains
+                )
                 for _ in bank.run(load, store, work, bands=len(capture)):
                     pass
 

@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +62,14 @@ Sums = tuple[int, int]
 _MODULUS = 2**64
 
 _BLOCK = 64  # rows or columns transformed at a time: bounds the temporary copies
-_GAP_MIN, _GAP_MAX = 64, 224
+_GAP_MIN, GAP_MAX = 64, 224
+
+
+class LearnedGains(Protocol):
+    """Gains of the radial frequency that take the place of a PSF's, see `capture.ring_gain`."""
+
+    def at(self, frequency: Float32Array, plane: int, /) -> Float32Array:
+        """Gain at frequencies in cycles/px; plane 0 is luma, 1 the colour differences."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +169,21 @@ def inverse_support_px(psf: PSF, nsr: float, *, weight: float = 0.999, limit: in
     frequency = np.fft.fftfreq(size).astype(np.float32)
     half = np.fft.rfftfreq(size).astype(np.float32)
     squared = frequency[:, None] ** 2 + half[None, :] ** 2
-    response = np.fft.irfft2(wiener_gain(psf.otf(size, size), squared, nsr), s=(size, size))
+    return _reach_px(wiener_gain(psf.otf(size, size), squared, nsr), weight)
+
+
+def gains_support_px(gains: LearnedGains, *, weight: float = 0.999, limit: int = 512) -> int:
+    """Return how far the kernels of learned gains reach; see `inverse_support_px`."""
+    size = 2 * limit
+    down = np.fft.fftfreq(size).astype(np.float32)[:, None]
+    radius = np.hypot(down, np.fft.rfftfreq(size).astype(np.float32)[None, :])
+    return max(_reach_px(gains.at(radius, plane), weight) for plane in range(2))
+
+
+def _reach_px(gain: TransferArray, weight: float) -> int:
+    """Half-width of the square around the origin that holds `weight` of a filter's energy."""
+    size = gain.shape[0]
+    response = np.fft.irfft2(gain, s=(size, size))
     energy = response.astype(np.float64) ** 2
     distance = np.abs(np.fft.fftfreq(size, 1.0 / size)).astype(np.intp)
     reach = np.maximum(distance[:, None], distance[None, :])
@@ -172,7 +193,7 @@ def inverse_support_px(psf: PSF, nsr: float, *, weight: float = 0.999, limit: in
 
 def default_gap(psf: PSF, nsr: float) -> int:
     """Return the extension's least length in px: twice the inverse's reach, within 64 to 224."""
-    return int(np.clip(2 * inverse_support_px(psf, nsr, limit=128), _GAP_MIN, _GAP_MAX))
+    return int(np.clip(2 * inverse_support_px(psf, nsr, limit=128), _GAP_MIN, GAP_MAX))
 
 
 class SpectrumPlan:
@@ -411,6 +432,8 @@ class WienerBank:
     plan : SpectrumPlan
     otf : ndarray, optional
         ``plan.otf(psf)`` where it is already at hand.
+    gains : LearnedGains, optional
+        Learned gains of the base plane's luma and colour, instead of the PSF's Wiener gains.
     """
 
     def __init__(
@@ -420,8 +443,9 @@ class WienerBank:
         plan: SpectrumPlan,
         *,
         otf: TransferArray | None = None,
+        gains: LearnedGains | None = None,
     ) -> None:
-        self.psf, self.spec, self.plan = psf, spec, plan
+        self.psf, self.spec, self.plan, self._gains = psf, spec, plan, gains
         self._otf = plan.otf(psf) if otf is None else otf
 
     def _filter(
@@ -475,8 +499,18 @@ class WienerBank:
             targets: Mapping[int, float],
             *,
             add: bool = False,
+            learned: int | None = None,
         ) -> int:
-            wanted = self._filter(source, nsr, spectrum, total)
+            gains, plane = self._gains, learned
+            if gains is not None and plane is not None:
+                wanted = self.plan.filter(
+                    source,
+                    lambda _, squared: gains.at(np.sqrt(squared), plane),
+                    spectrum,
+                    wanted=total,
+                )
+            else:
+                wanted = self._filter(source, nsr, spectrum, total)
 
             def give(rows: slice, values: Float32Array) -> None:
                 for plane, weight in targets.items():
@@ -488,13 +522,14 @@ class WienerBank:
         for plane, nsr in enumerate(others, start=bands):
             done = back(luma, luma_sum, nsr, {plane: 1.0})
             yield done
-        done = back(luma, luma_sum, base_nsr, dict.fromkeys(range(bands), 1.0))
+        done = back(luma, luma_sum, base_nsr, dict.fromkeys(range(bands), 1.0), learned=0)
         yield done
         if bands == 3:
             for band in (0, 2):
                 total = self.plan.forward(partial(_load_difference, load, band), spectrum)
                 targets = {band: 1.0, 1: -LUMA[band] / LUMA[1]}
-                done = back(spectrum, total, self.spec.chroma * base_nsr, targets, add=True)
+                ratio = self.spec.chroma * base_nsr
+                done = back(spectrum, total, ratio, targets, add=True, learned=1)
                 yield done
         if self.spec.level:
             constant = np.full((1, self.plan.columns.samples), self.spec.level_value, np.float32)

@@ -16,6 +16,7 @@ from imagine_deblur.psf.estimation.blocks import BlockClasses, Image, check_imag
 from imagine_deblur.psf.estimation.quantisation_table import table_scalars
 from imagine_deblur.psf.estimation.spectrum import BLOCK, FREQUENCY, Summary, summarise
 from imagine_deblur.psf.models import PSF
+from imagine_deblur.psf.otf_moments import OtfMoments, moments_of_estimate
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -76,6 +77,11 @@ class Estimate:
         Number of captures behind the estimate.
     blocks : int
         Number of informative blocks behind it.
+    otf : OtfMoments
+        Moments of the transfer function over the whole distribution of radius and sigma.
+    facts : (5,) float64 ndarray
+        Probabilities of a round blur, linear motion, shake and a kernel cut to 15x15 px, and the
+        predicted natural logarithm of the noise amplitude plus 6.
     kinds : dict of str to float
         Shares of the frame that are scene, flat, dark, saturated, cloud.
     """
@@ -99,6 +105,8 @@ class Estimate:
     other_probability: float
     captures: int
     blocks: int
+    otf: OtfMoments
+    facts: FloatArray
     kinds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -306,6 +314,8 @@ def estimate_from(
         other_probability=float(output.family[2]),
         captures=captures,
         blocks=int(summary.blocks),
+        otf=moments_of_estimate(output),
+        facts=np.array([*output.family, output.truncated, output.log_noise.mean + 6.0]),
         kinds=dict(summary.kinds),
     )
 
