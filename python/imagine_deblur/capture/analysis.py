@@ -15,6 +15,7 @@ from imagine_deblur.capture.ring_gain import FACTS, RingGains, bundled_regressor
 from imagine_deblur.capture.ring_spectra import ring_spectra
 from imagine_deblur.capture.spectrum import mean_power
 from imagine_deblur.errors import EstimationError
+from imagine_deblur.psf.components import Sampled
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.psf.otf_moments import moments_of_psf
 
@@ -72,11 +73,17 @@ def analyse(
 
 
 def _gains(capture: Capture, found: Analysis) -> RingGains | None:
-    """Learned gains for a colour capture of a blur without direction, None for any other."""
+    """Learned gains for a colour capture of a blur without direction, None for any other.
+
+    Sampled kernels keep their own filter, cut Gaussians among them, given or estimated: on `gauss+`
+    the learned gains of 8 validation scenes were up to 0.4 dB below it.
+    """
     from imagine_deblur.psf.estimation.quantisation_table import table_scalars
 
     images, psf, estimate = capture.images(), found.psf, found.estimate
-    if not isinstance(psf, PSF) or psf.moves or not psf.symmetric or images[0].ndim != 3:
+    if not isinstance(psf, PSF) or psf.moves or images[0].ndim != 3:
+        return None
+    if any(isinstance(part, Sampled) for part in psf.components):
         return None
     if found.psf_source == "estimated" and estimate is None:
         return None
