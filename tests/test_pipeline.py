@@ -35,6 +35,7 @@ from imagine_deblur.psf.models import PSF
 from imagine_deblur.restoration.stage import WienerStage
 from imagine_deblur.restoration.wiener import WienerSpec
 from networks import affine, plain
+from runtimes import needs_onnxruntime
 from synthetic import natural
 
 PSF_SMALL = PSF.defocus(2.0)
@@ -179,6 +180,7 @@ def test_networks_in_tiles_equal_the_whole_frame(networks, runtime, name):
         oracle.assert_images_close(found, expected, 1 if dtype == "uint8" else 2e-5)
 
 
+@needs_onnxruntime
 def test_a_network_over_the_bank_in_strips_equals_the_whole(networks):
     rng = np.random.default_rng(7)
     image = degrade(natural(1000, 80, 7), PSF_SMALL, noise=0.003, rng=rng)

@@ -29,6 +29,7 @@ from imagine_deblur.psf.record import save_record
 from imagine_deblur.restoration.wiener import WienerSpec
 from jpegkit import decoded, jpeg
 from networks import plain
+from runtimes import needs_onnxruntime
 from synthetic import natural
 
 BLUR = PSF.defocus(2.5)
@@ -91,6 +92,7 @@ def test_callables_work_on_any_size(size):
     np.testing.assert_array_equal(restore(image, model=lambda tile: tile), image)
 
 
+@needs_onnxruntime
 def test_grey_frames_go_through_colour_networks(scene, tmp_path):
     net = plain(tmp_path / "net.onnx", 8, 3)
     grey = np.ascontiguousarray(scene[..., 0])
@@ -363,6 +365,7 @@ def test_concurrent_sessions_give_the_bytes_of_one_alone(capture):
     assert found == [alone] * 10
 
 
+@needs_onnxruntime
 def test_concurrent_networks_give_the_result_of_one_alone(scene, tmp_path):
     net = plain(tmp_path / "net.onnx", 8, 3)
     settings = {"psf": BLUR, "model": net, "engine": "onnxruntime", "tile": 64, "threads": 1}
@@ -383,6 +386,7 @@ def test_concurrent_networks_give_the_result_of_one_alone(scene, tmp_path):
         np.testing.assert_array_equal(image, alone)
 
 
+@needs_onnxruntime
 @pytest.mark.skipif(not bundled_models(), reason="no network in this installation")
 @pytest.mark.parametrize("name", sorted(bundled_models()))
 def test_bundled_networks_restore_and_do_not_depend_on_tiles(name):

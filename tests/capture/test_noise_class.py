@@ -14,6 +14,7 @@ from imagine_deblur.engines.descriptor import clean_sibling, file_sha256, int8_s
 from imagine_deblur.engines.model import bundled_models, resolve_model
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.session import Session
+from runtimes import needs_onnxruntime
 
 BLUR = PSF.defocus(3.0)
 needs_network = pytest.mark.skipif(not bundled_models(), reason="no network in this installation")
@@ -70,6 +71,7 @@ def test_a_large_capture_is_sampled():
     assert noise_variance([large]) == pytest.approx(noise_variance([image]), rel=0.1)
 
 
+@needs_onnxruntime
 @needs_network
 def test_a_clean_capture_gets_the_network_for_clean_ones(tmp_path):
     model = tmp_path / "net.onnx"

@@ -12,6 +12,7 @@ from imagine_deblur.engines import deadline as anytime
 from imagine_deblur.errors import OptionsError
 from imagine_deblur.options import Options
 from imagine_deblur.session import Session
+from runtimes import needs_onnxruntime
 
 
 def engine(function, rows=12, columns=12):
@@ -81,6 +82,7 @@ def test_a_finished_frame_corrects_the_guess(chooser):
     assert chooser.other_seconds_per_pixel == pytest.approx(2e-6)
 
 
+@needs_onnxruntime
 def test_an_ensemble_runs_end_to_end(tmp_path):
     path = networks.plain(tmp_path / "net.onnx", 8, 3)
     image = (synthetic.natural(96, 96, seed=5) * 255).astype(np.uint8)

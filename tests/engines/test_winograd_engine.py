@@ -18,6 +18,7 @@ from imagine_deblur.engines.winograd import read_plain_network
 from imagine_deblur.errors import EngineError, OptionsError
 from networks import noise_tile
 from networks import plain as other_plain
+from runtimes import needs_onnxruntime
 
 torch = pytest.importorskip("torch", reason="network files are written by imagine_deblur.train")
 from imagine_deblur.train.onnx_graph import build_model, random_layers  # noqa: E402
@@ -65,6 +66,7 @@ SIZES = [
 ]
 
 
+@needs_onnxruntime
 @pytest.mark.parametrize(("sizes", "tile"), SIZES)
 def test_it_computes_what_onnxruntime_computes(sizes, tile, tmp_path):
     model = network(tmp_path / "net.onnx", **{"planes": 8, **sizes})
@@ -101,6 +103,7 @@ def test_tiles_with_their_halo_give_the_whole(tmp_path):
     np.testing.assert_allclose(found, whole[inside], atol=2e-5)
 
 
+@needs_onnxruntime
 @pytest.mark.skipif(not bundled_models(), reason="no network in this installation")
 @pytest.mark.parametrize("name", sorted(bundled_models()))
 def test_bundled_networks_run_on_it_by_default(name):
@@ -165,6 +168,7 @@ def test_any_other_graph_is_left_to_a_runtime(change: Callable[[onnx.ModelProto]
         open_engine(described, (16, 16), engine="winograd")
 
 
+@needs_onnxruntime
 def test_a_network_of_another_exporter_is_left_to_a_runtime(tmp_path):
     model = describe(other_plain(tmp_path / "net.onnx", 8, 4))
     assert read_plain_network(model) is None

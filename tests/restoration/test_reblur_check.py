@@ -21,6 +21,7 @@ from imagine_deblur.restoration.wiener import WienerSpec, wiener
 from networks import plain, plain_descriptor
 from onnx_graph import OnnxGraph
 from plain_net import INPUTS, PlainNet
+from runtimes import needs_onnxruntime
 from synthetic import natural
 from test_pipeline import Cut, stream
 
@@ -123,6 +124,7 @@ def inventing_network(path: Path) -> Path:
     return path
 
 
+@needs_onnxruntime
 def test_networks_are_guarded_in_both_directions(capture, tmp_path):
     honest_net = plain(tmp_path / "honest.onnx", 8, 3)
     assert describe(honest_net).halo > 0

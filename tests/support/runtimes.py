@@ -1,0 +1,9 @@
+"""Marks for tests that need an optional runtime: skipped, with the reason, where it is absent."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import pytest
+
+needs_onnxruntime = pytest.mark.skipif(find_spec("onnxruntime") is None, reason="no ONNX Runtime")
