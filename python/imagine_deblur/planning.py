@@ -66,6 +66,24 @@ def base_bytes(engine: str, weights: int, tile_pixels: int) -> int:
     return _INTERPRETER + fixed + per_weight * weights + per_pixel * tile_pixels
 
 
+def check_group() -> None:
+    """Refuse a memory cgroup that does not even hold the interpreter, before a frame is decoded.
+
+    Raises
+    ------
+    MemoryBudgetError
+        The process would be killed while it looks at the capture.
+    """
+    limit = _core.memory_limits()["cgroup_limit_bytes"]
+    if limit is not None and limit < _INTERPRETER:
+        raise MemoryBudgetError(
+            f"the memory cgroup allows {_mib(limit)} MiB, and the interpreter with this package "
+            f"takes {_mib(_INTERPRETER)} MiB before the first frame: raise the cgroup's limit",
+            wanted=_INTERPRETER,
+            allowed=limit,
+        )
+
+
 def pool_bytes(
     shape: tuple[int, int, int],
     *,

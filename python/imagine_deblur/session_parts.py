@@ -19,7 +19,7 @@ from imagine_deblur.engines.deadline import Chooser
 from imagine_deblur.engines.model import IDENTITY, Model, build_engine, resolve_model
 from imagine_deblur.errors import MemoryBudgetError
 from imagine_deblur.options import Options
-from imagine_deblur.planning import SHORTER_TILES, Budget, base_bytes, pool_bytes
+from imagine_deblur.planning import SHORTER_TILES, Budget, base_bytes, check_group, pool_bytes
 from imagine_deblur.psf.field import PsfField
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.restoration.reblur_check import ReblurCheck
@@ -152,6 +152,7 @@ class Parts:
         EstimationError
             The capture does not tell its blur, with ``without_information="error"``.
         """
+        check_group()
         if not self.model.needs_psf:
             return given or Analysis()
         return analyse(
