@@ -128,8 +128,9 @@ def test_exported_it_restores_a_frame_in_blended_tiles(
     with Session(tile=64, overlap=24, **options) as session:
         tiled, report = session.restore_with_report(capture)
     assert report.tiles > 4
-    # Blended, not exact: its reach is longer than the overlap. 3 steps were seen at the most.
-    assert np.abs(whole.astype(int) - tiled.astype(int)).max() <= 5
+    apart = np.abs(whole.astype(int) - tiled.astype(int))
+    assert apart[8:-8, 8:-8].max() <= 2
+    assert apart.max() <= 3  # one sample, on the frame's border, whatever the overlap
     assert np.abs(whole.astype(int) - capture.astype(int)).max() > 4
     network, _, _ = load_network(checkpoint)
     assert isinstance(network, UNet)
