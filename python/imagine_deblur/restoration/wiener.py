@@ -10,7 +10,7 @@ the gain is 1: the mean colour of a frame does not change. A *bank* applies seve
 the right one differs from place to place; the network chooses between them.
 
 Colour. A scene's colour differences hold far less power than its luma while the noise is the same,
-so they want a larger ratio: `WienerSpec.chroma` times the luma's (measured in docs/search.md). With
+so they want a larger ratio: `WienerSpec.chroma` times the luma's. With
 luma ``y`` a colour plane is ``b = y + (b - y)``, each part filtered with its own ratio; since the
 weighted differences add up to nothing, two of them give the third.
 
@@ -52,7 +52,8 @@ TransferArray = NDArray[np.float32] | NDArray[np.complex64]
 _fft = cast(Any, np.fft)
 
 CHROMA = 30.0
-"""Ratio of the colour differences in units of the luma's; see docs/search.md."""
+"""Ratio of the colour differences in units of the luma's, measured in
+research/notes/2026-11-25-network-search.md."""
 
 # Any norm would do, since forward and inverse cancel; numpy 2.4 transforms single precision forward
 # three times faster with this one than with its default.
