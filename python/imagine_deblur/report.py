@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+SCHEMA = "imagine_deblur/report/1"
+"""Name and version of the form of a report in JSON; `report.schema.json` describes it."""
+
 
 @dataclass(frozen=True)
 class Report:
@@ -87,7 +90,7 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, ready for `json.dumps`."""
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "block_map"}
-        return plain | {"blocks": run_lengths(self.block_map)}
+        return {"schema": SCHEMA, **plain, "blocks": run_lengths(self.block_map)}
 
     @property
     def megapixels_per_second(self) -> float:

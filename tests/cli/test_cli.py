@@ -111,7 +111,9 @@ def test_failures_give_their_code_and_one_line(capture_file, tmp_path, capsys):
         assert said.err.startswith("imagine-deblur: ")
         assert len(said.err.splitlines()) == 1
         assert "Traceback" not in said.err
-        assert said.out == ""
+        told = lines(said.out)  # wrong options end before there is a capture to tell of
+        assert [line["exit_code"] for line in told] == [expected] * len(told)
+        assert all(line["outcome"] == "failed" for line in told)
     assert taken.read_bytes() == b"old"
     assert len(os.listdir(tmp_path)) == 5
 
@@ -145,7 +147,8 @@ def test_one_broken_file_does_not_stop_the_others(tmp_path, capture, capsys):
     sources = [tmp_path / f"{n}.jpg" for n in "abc"]
     assert run("process", *sources, *FAST, "-o", out) == 3
     said = capsys.readouterr()
-    assert [Path(r["source"]).name for r in lines(said.out)] == ["a.jpg", "c.jpg"]
+    assert [Path(r["source"]).name for r in lines(said.out)] == ["a.jpg", "b.jpg", "c.jpg"]
+    assert [r.get("outcome") for r in lines(said.out)] == [None, "failed", None]
     assert "b.jpg" in said.err
     assert sorted(os.listdir(out)) == ["a.jpg", "c.jpg"]
     assert (out / "a.jpg").read_bytes() == (out / "c.jpg").read_bytes()
@@ -156,7 +159,8 @@ def test_the_first_failure_decides_the_code(tmp_path, capture, capsys):
     (tmp_path / "b.jpg").write_bytes(b"text")
     sources = [tmp_path / "none.jpg", tmp_path / "b.jpg", tmp_path / "a.jpg"]
     assert run("process", *sources, *FAST) == 8
-    assert len(lines(capsys.readouterr().out)) == 1
+    told = lines(capsys.readouterr().out)
+    assert [line.get("exit_code", 0) for line in told] == [8, 3, 0]
 
 
 def test_a_folder_is_done_in_order_and_again_without_its_own_outputs(tmp_path, capture, capsys):

@@ -8,6 +8,7 @@ import json
 import sys
 from typing import Any
 
+from imagine_deblur.cli.progress import STATUS
 from imagine_deblur.options import PRECISIONS
 
 
@@ -67,8 +68,8 @@ def run(parsed: argparse.Namespace) -> int:
     for name in names:
 
         def progress(done: int, name: str = name) -> None:
-            if sys.stderr.isatty():
-                print(f"\r{name}: {done} scenes", end="", file=sys.stderr, flush=True)
+            if sys.stderr.isatty() and not getattr(parsed, "quiet", False):
+                STATUS.show(f"{name}: {done} scenes")
 
         rows += evaluate(
             name,
@@ -81,8 +82,7 @@ def run(parsed: argparse.Namespace) -> int:
             progress=progress,
             scene_sets=parsed.scenes,
         )
-        if sys.stderr.isatty():
-            print(file=sys.stderr)
+        STATUS.clear()
     settings = {
         "data_checksum": data_checksum(parsed.data),
         "build": _core.build_info(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -10,12 +11,15 @@ from collections.abc import Sequence
 from imagine_deblur._version import VERSION
 from imagine_deblur.cli import demo, evaluate, info, process, psf, report, train, watch
 from imagine_deblur.cli.exit_codes import exit_code
+from imagine_deblur.cli.logs import Parser, set_up
 from imagine_deblur.errors import ImagineDeblurError
+
+_log = logging.getLogger(__name__)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="imagine-deblur",
         description="Restore out-of-focus Earth-observation captures.",
     )
@@ -40,20 +44,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     parsed = build_parser().parse_args(arguments)
+    set_up(parsed)
     try:
         code: int = parsed.run(parsed)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        print("imagine-deblur: interrupted; nothing half-written was left", file=sys.stderr)
+        _log.error("interrupted; nothing half-written was left")
         return 130
     except BrokenPipeError:
         # Whoever read our output has gone; keep the interpreter from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except ImportError as error:  # an extra that is not installed; its message says which
-        print(f"imagine-deblur: {error}", file=sys.stderr)
+        _log.error("%s", error)
         return 4
     except (ImagineDeblurError, OSError, MemoryError) as error:
-        print(f"imagine-deblur: {error or 'out of memory'}", file=sys.stderr)
+        _log.error("%s", str(error) or "out of memory")
         return exit_code(error)
     return code

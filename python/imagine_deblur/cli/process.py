@@ -5,21 +5,28 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import logging
 import os
 import sys
-import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from imagine_deblur.cli.captures import Found, Job, find_captures
 from imagine_deblur.cli.exit_codes import exit_code
+from imagine_deblur.cli.lines import failed_line, restored_line, skipped_line
 from imagine_deblur.cli.options import add_options, be_polite, options_from
+from imagine_deblur.cli.progress import STATUS, BatchProgress, in_words
+from imagine_deblur.cli.summary import Summary
 from imagine_deblur.errors import ImagineDeblurError, InputImageError, OptionsError
 from imagine_deblur.options import Options
 from imagine_deblur.report import Report
 from imagine_deblur.session import Session
 
 _INPUT_SHARE = 4  # of max_ram that standard input may take
-_SUFFIXES = {".jpg", ".jpeg", ".jpe"}
+_PASSED_OVER = 5  # files that are no captures, named without -v
+
+_log = logging.getLogger(__name__)
 
 
 def add_parser(commands: Any) -> None:
@@ -28,7 +35,8 @@ def add_parser(commands: Any) -> None:
         "process",
         help="restore JPEG captures",
         description="Restore JPEG captures. Outputs are complete or not there; sources are never "
-        "touched. On a terminal a progress bar is shown, otherwise one JSON line a file.",
+        "touched. On a terminal it shows how far it is; otherwise it prints one JSON line a "
+        "capture. Several captures end with a summary.",
     )
     parser.add_argument(
         "sources",
@@ -43,7 +51,20 @@ def add_parser(commands: Any) -> None:
         help="a file for one capture, else a folder; - for standard output; default: beside the "
         "capture as NAME.restored.jpg",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON report a file")
+    parser.add_argument(
+        "-r",
+        "--recursive",
+        action="store_true",
+        help="go into sub-folders; the output folder gets the same ones",
+    )
+    parser.add_argument(
+        "--skip-existing",
+        action="store_true",
+        help="leave captures alone whose result is there, to go on with a batch",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON line a capture, failures too"
+    )
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would be done and write nothing"
     )
@@ -54,24 +75,110 @@ def add_parser(commands: Any) -> None:
 def run(parsed: argparse.Namespace) -> int:
     """Restore every source; see the package for the exit codes."""
     options = options_from(parsed)
+    if parsed.skip_existing and options.overwrite:
+        raise OptionsError("--skip-existing", True, "either this or --overwrite")
     if parsed.sources == ["-"]:
         return _pipe(parsed, options)
-    jobs = _jobs(parsed.sources, parsed.output)
+    found = find_captures(parsed.sources, parsed.output, recursive=parsed.recursive)
     be_polite(options)
-    first_failure = 0
-    with Session(options) as session:
-        for source, target in jobs:
-            try:
-                if parsed.dry_run:
-                    print(json.dumps(session.plan(source, target)))
-                else:
-                    _show(parsed, _one(session, source, target, bar=_bar_wanted(parsed)))
-            except BrokenPipeError:
-                raise  # not this file's fault: nobody reads our output any more
-            except (ImagineDeblurError, OSError) as error:
-                print(f"imagine-deblur: {source}: {error}", file=sys.stderr)
-                first_failure = first_failure or exit_code(error)
-    return first_failure
+    return _Batch(parsed, options, found).run()
+
+
+class _Batch:
+    """Restores captures one after another and keeps account of them."""
+
+    def __init__(self, parsed: argparse.Namespace, options: Options, found: Found) -> None:
+        self._parsed, self._options, self._found = parsed, options, found
+        self._summary = Summary()
+        self._as_json = parsed.json or parsed.dry_run or not sys.stdout.isatty()
+        self._verbose = _log.isEnabledFor(logging.DEBUG)
+        shown_twice = self._as_json and sys.stdout.isatty()
+        visible = sys.stderr.isatty() and not shown_twice and _log.isEnabledFor(logging.INFO)
+        self._progress = BatchProgress(len(found.jobs), visible=visible)
+
+    def run(self) -> int:
+        """Return the code of the first capture that failed."""
+        first_failure = 0
+        self._name_passed_over()
+        try:
+            with Session(self._options) as session, self._progress:
+                for job in self._found.jobs:
+                    try:
+                        self._one(session, job)
+                    except BrokenPipeError:
+                        raise  # not this capture's fault: nobody reads our output any more
+                    except (ImagineDeblurError, OSError) as error:
+                        self._failed(job, error)
+                        first_failure = first_failure or exit_code(error)
+        except KeyboardInterrupt:
+            self._summarise()
+            raise
+        self._summarise()
+        return first_failure
+
+    def _one(self, session: Session, job: Job) -> None:
+        if self._parsed.skip_existing and os.path.lexists(job.result):
+            reason = "the result is there already"
+            self._summary.add(job.source, "skipped", reason)
+            self._progress.finished(worked=False)
+            self._print(skipped_line(job.source, job.result, reason), f"{job.source}: {reason}")
+            return
+        if self._parsed.dry_run:
+            self._print(json.dumps(session.plan(job.source, job.target)), "")
+            return
+        name = Path(job.source).name
+
+        def progress(fraction: float) -> None:
+            self._progress.at(name, fraction)
+
+        report = session.process(
+            job.source, job.target, progress=progress if self._progress.visible else None
+        )
+        passed = "; ".join(report.warnings) or f"model {report.model}"
+        self._summary.add(job.source, "restored" if report.restored else "passed through", passed)
+        self._progress.finished()
+        self._print(restored_line(report), in_a_line(report))
+        for warning in report.warnings:  # a JSON line holds them
+            _log.log(
+                logging.DEBUG if self._as_json else logging.WARNING, "%s: %s", job.source, warning
+            )
+        _log.debug("%s, %s", self._progress.text(), job.source)
+
+    def _failed(self, job: Job, error: BaseException) -> None:
+        self._summary.add(job.source, "failed", str(error))
+        self._progress.finished(worked=False)
+        self._print(failed_line(job.source, error), "")
+        text = str(error)
+        _log.error("%s", text if job.source in text else f"{job.source}: {text}")
+
+    def _print(self, line: str, words: str) -> None:
+        """Print a capture's line; in words only where it is alone or more was asked for."""
+        STATUS.clear()
+        if self._as_json:
+            print(line, flush=True)
+        elif words and (len(self._found.jobs) == 1 or self._verbose):
+            print(words, flush=True)
+
+    def _name_passed_over(self) -> None:
+        """Tell which files in the folders are no captures; all of them with ``-v``."""
+        passed_over = self._found.passed_over
+        for path, reason in passed_over:
+            _log.debug("passed over %s: %s", path, reason)
+        if passed_over and not self._verbose:
+            names = [os.path.basename(path) for path, _ in passed_over[:_PASSED_OVER]]
+            more = len(passed_over) - len(names)
+            listed = ", ".join(names) + (f" and {more} more (-v names them)" if more else "")
+            reasons = "; ".join(dict.fromkeys(reason for _, reason in passed_over))
+            _log.info("passed over in the folders: %s (%s)", listed, reasons)
+
+    def _summarise(self) -> None:
+        """Print what became of several captures; one alone has said so itself."""
+        if len(self._found.jobs) < 2 or self._parsed.dry_run:
+            return
+        for line in self._summary.lines(self._progress.seconds):
+            _log.info("%s", line)
+        if missing := len(self._found.jobs) - self._summary.total:
+            _log.info("  not reached: %d", missing)
 
 
 def _pipe(parsed: argparse.Namespace, options: Options) -> int:
@@ -89,83 +196,25 @@ def _pipe(parsed: argparse.Namespace, options: Options) -> int:
             restored = io.BytesIO()
             report = session.process(data, restored)
             sys.stdout.buffer.write(restored.getvalue())
-            print(json.dumps(report.as_dict()), file=sys.stderr)
+            print(restored_line(report), file=sys.stderr)
         else:
-            _show(parsed, session.process(data, parsed.output))
+            report = session.process(data, parsed.output)
+            as_json = parsed.json or not sys.stdout.isatty()
+            print(restored_line(report) if as_json else in_a_line(report), flush=True)
     return 0
 
 
-def _jobs(sources: list[str], output: str | None) -> list[tuple[str, Path | None]]:
-    """Return pairs of source and target; None leaves the target to the session."""
-    files: list[str] = []
-    folders = False
-    for source in sources:
-        if source == "-":
-            raise OptionsError("source", "-", "standard input alone, without other files")
-        if os.path.isdir(source):
-            folders = True
-            found = sorted(
-                entry.path
-                for entry in os.scandir(source)
-                if entry.is_file()
-                and Path(entry.name).suffix.lower() in _SUFFIXES
-                and ".restored." not in entry.name
-            )
-            if not found:
-                raise FileNotFoundError(f"{source}: no .jpg files in this folder")
-            files += found
-        else:
-            files.append(source)
-    if output is None:
-        stems = [str(Path(name).with_suffix("")) for name in dict.fromkeys(files)]
-        if twice := next((stem for stem in stems if stems.count(stem) > 1), None):
-            raise OptionsError("source", twice, "captures whose names differ before the suffix")
-        return [(name, None) for name in files]
-    if output == "-":
-        raise OptionsError("--output", "-", "standard output only for standard input")
-    target = Path(output)
-    if len(files) == 1 and not folders and not target.is_dir():
-        return [(files[0], target)]
-    target.mkdir(parents=True, exist_ok=True)
-    names = [Path(name).name for name in files]
-    if len(set(names)) != len(names):
-        raise OptionsError("--output", output, "folders whose files have different names")
-    return [(name, target / Path(name).name) for name in files]
-
-
-def _bar_wanted(parsed: argparse.Namespace) -> bool:
-    return not parsed.json and sys.stderr.isatty()
-
-
-def _one(session: Session, source: str, target: Path | None, *, bar: bool) -> Report:
-    if not bar:
-        return session.process(source, target)
-    started = time.monotonic()
-
-    def progress(fraction: float) -> None:
-        filled = round(24 * fraction)
-        seconds = time.monotonic() - started
-        line = f"\r{Path(source).name}  [{'#' * filled}{'.' * (24 - filled)}] {seconds:5.1f} s"
-        print(line, end="", file=sys.stderr, flush=True)
-
-    try:
-        return session.process(source, target, progress=progress)
-    finally:
-        print(file=sys.stderr)
-
-
-def _show(parsed: argparse.Namespace, report: Report) -> None:
-    if parsed.json or not sys.stdout.isatty():
-        print(json.dumps(report.as_dict()), flush=True)
-        return
+def in_a_line(report: Report) -> str:
+    """Return what was done to a capture, for people."""
     what = f"{report.model} on {report.engine}" if report.restored else "passed through"
-    blur = ", ".join(
-        f"{c['kind']} {next(v for k, v in c.items() if k != 'kind')}"
-        for c in (report.psf or {}).get("components", ())
-    )
-    print(
-        f"{report.output}: {what}, {blur or 'no PSF'}, {report.seconds['total']:.2f} s, "
+    blur = ", ".join(_blur(component) for component in (report.psf or {}).get("components", ()))
+    return (
+        f"{report.output}: {what}, {blur or 'no PSF'}, {in_words(report.seconds['total'])}, "
         f"{report.peak_bytes / 1e6:.0f} MB peak"
     )
-    for warning in report.warnings:
-        print(f"  warning: {warning}", file=sys.stderr)
+
+
+def _blur(component: Mapping[str, Any]) -> str:
+    """A component of a PSF with its lengths, px."""
+    lengths = [f"{v:.2f} px" for k, v in component.items() if k.endswith("_px") and v is not None]
+    return " ".join([str(component["kind"]), *lengths])

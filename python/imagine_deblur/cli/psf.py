@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
+import logging
 from collections.abc import Iterator
 from typing import Any
+
+_log = logging.getLogger(__name__)
 
 
 def add_parser(commands: Any) -> None:
@@ -88,7 +90,7 @@ def run_estimate(parsed: argparse.Namespace) -> int:
         return 0
     for record in records:
         if "refused" in record:
-            print(f"imagine-deblur: {record['file']}: {record['message']}", file=sys.stderr)
+            _log.error("%s: %s", record["file"], record["message"])
     return 6
 
 

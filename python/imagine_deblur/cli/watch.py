@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import logging
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from imagine_deblur.watch.configuration import last_good
 from imagine_deblur.watch.folders import InboxBusyError
 from imagine_deblur.watch.service import EXIT_BUSY, STATE, Service
 from imagine_deblur.watch.settings import AFTER, ON_FAILURE, WatchSettings
+
+_log = logging.getLogger(__name__)
 
 
 def add_parser(commands: Any) -> None:
@@ -155,7 +157,7 @@ def run(parsed: argparse.Namespace) -> int:
     try:
         return Service(parsed.inbox, parsed.outbox, settings, options, own_process=True).run()
     except InboxBusyError as error:
-        print(f"imagine-deblur: {error}", file=sys.stderr)
+        _log.error("%s", error)
         return EXIT_BUSY
 
 
@@ -169,7 +171,7 @@ def _configured(parsed: argparse.Namespace) -> tuple[WatchSettings, Options]:
         kept = last_good(parsed.state or parsed.outbox / STATE)
         if kept is None:
             raise
-        print(f"imagine-deblur: {error}; what worked last is in use", file=sys.stderr)
+        _log.error("%s; what worked last is in use", error)
         settings, options = kept
         here = {"once": parsed.once, "state": parsed.state, "quarantine": parsed.quarantine}
         return replace(settings, **here), options

@@ -141,7 +141,12 @@ def _parsed(text: str) -> list[Any]:
 
 
 def _is_report(value: Mapping[str, Any]) -> bool:
-    """Whether an object tells of a capture: a picture made of a picture, or why there is none."""
+    """Whether an object tells of a capture: a picture made of a picture, or why there is none.
+
+    A capture that was skipped has its report elsewhere, from the run that made its result.
+    """
+    if _text(value, "outcome") == "skipped":
+        return False
     named = any(_text(value, key) for key in ("source", "capture"))
     return named and bool(
         _text(value, "output") or _text(value, "error") or _text(value, "outcome")

@@ -1,0 +1,84 @@
+"""What the command says on standard error: through `logging`, as much as was asked for.
+
+Every module logs to ``imagine_deblur`` or below. A program around the package decides itself what
+becomes of that; only the command installs a handler.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from typing import Any
+
+from imagine_deblur.cli.progress import STATUS
+
+LEVELS = ("debug", "info", "warning", "error")
+_ROOT = logging.getLogger("imagine_deblur")
+
+
+class _Formatter(logging.Formatter):
+    """Messages behind the program's name; warnings are named so."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        warning = "warning: " if record.levelno == logging.WARNING else ""
+        return f"imagine-deblur: {warning}{record.getMessage()}"
+
+
+class _Handler(logging.Handler):
+    """Writes above the status line, to what standard error is now."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            STATUS.clear()
+            print(self.format(record), file=sys.stderr, flush=True)
+        except OSError:  # nobody reads our messages; the work goes on
+            pass
+        except Exception:
+            self.handleError(record)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser with ``-v``, ``-q`` and ``--log-level``, before a command's name or after it."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        left_out: Any = argparse.SUPPRESS  # so that a command's default is not taken for an answer
+        self.add_argument(
+            "-v",
+            "--verbose",
+            action="store_true",
+            default=left_out,
+            help="tell more, as --log-level debug",
+        )
+        self.add_argument(
+            "-q",
+            "--quiet",
+            action="store_true",
+            default=left_out,
+            help="errors only: no progress, no summary, no warnings; as --log-level error",
+        )
+        self.add_argument(
+            "--log-level",
+            choices=LEVELS,
+            default=left_out,
+            help="the least important messages shown on standard error (default: info)",
+        )
+
+
+def level(parsed: argparse.Namespace) -> int:
+    """Return the level the flags ask for: a named one, else that of ``-q``, else of ``-v``."""
+    if named := getattr(parsed, "log_level", None):
+        return int(getattr(logging, named.upper()))
+    if getattr(parsed, "quiet", False):
+        return logging.ERROR
+    return logging.DEBUG if getattr(parsed, "verbose", False) else logging.INFO
+
+
+def set_up(parsed: argparse.Namespace) -> None:
+    """Install the handler, once, with the level the flags ask for."""
+    if not any(isinstance(handler, _Handler) for handler in _ROOT.handlers):
+        handler = _Handler()
+        handler.setFormatter(_Formatter())
+        _ROOT.addHandler(handler)
+    _ROOT.setLevel(level(parsed))
