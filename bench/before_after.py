@@ -17,7 +17,7 @@ from imagine_deblur.evaluation.metrics.fidelity import psnr, ssim
 from imagine_deblur.evaluation.protocols import load_scene, protocol
 from imagine_deblur.evaluation.run import ModelMethod, as_float
 from imagine_deblur.options import Options
-from side_by_side import ATTRIBUTION
+from side_by_side_tables import ATTRIBUTION
 
 
 def main() -> None:

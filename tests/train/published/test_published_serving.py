@@ -118,29 +118,43 @@ def test_side_by_side(
     import side_by_side
 
     export(through, tmp_path / "same.onnx")
-    rows, system = str(tmp_path / "rows.jsonl"), f"same={tmp_path / 'same.onnx'}"
-    scenes = str(labelled_dir / "val")
-    quality = ["quality", scenes, rows, "--protocol", "defocus", "--limit", "2"]
-    assert side_by_side.main([*quality, "--references"]) == 0
-    assert side_by_side.main([*quality, "--system", system]) == 0
-    shot = tmp_path / "capture.jpg"
-    Image.fromarray(made_up_scene(150, 170, 3)).save(shot, quality=95)
-    assert side_by_side.main(["speed", str(shot), rows, "--tile", "96", "--system", system]) == 0
-    found = {(r["kind"], r["system"]): r for r in side_by_side.read_rows(Path(rows))}
+    systems, rows = tmp_path / "systems.toml", tmp_path / "rows.jsonl"
+    systems.write_text(
+        '[[system]]\nname = "same"\nmodel = "same.onnx"\nengine = "onnxruntime"\ntile = 96\n'
+        '[[system]]\nname = "elsewhere"\nmodel = "not-there.onnx"\n'
+    )
+    payload = tmp_path / "data" / "captures" / "payload"
+    payload.mkdir(parents=True)
+    (tmp_path / "data" / "test").symlink_to(labelled_dir / "val")
+    Image.fromarray(made_up_scene(150, 170, 3)).save(payload / "a.jpg", quality=95)
+    places = ["--protocol", "defocus", "--scenes", "aerial", "--limit", "2"]
+    command = ["measure", str(systems), str(tmp_path / "data"), str(rows), *places]
+    assert side_by_side.main(command) == 0
+    assert "left out: elsewhere" in capsys.readouterr().err
+    found = {(r["kind"], r["system"]): r for r in side_by_side.read_rows(rows)}
     same, given = found["quality", "same"], found["quality", "input"]
     assert same["gain"] == 0.0
     assert same["ssim"] == given["ssim"]
     assert (same["steps"], same["crops"], same["images"]) == (1, 2, 2)
     assert found["quality", "oracle Wiener"]["gain"] > 0.5
-    run = found["speed", "same"]
+    run, real = found["speed", "same"], found["captures", "same"]
     assert run["peak_mib"] > 30
     assert run["cpu_seconds"] > 0.1
     assert abs(run["seam_relative"]) < 0.05
+    assert real["edge_rise_px"] == real["edge_rise_before_px"]
+    assert real["rimmed"] == real["rimmed_before"]
+
+    lines = rows.read_text()
+    assert side_by_side.main(command) == 0
+    assert rows.read_text() == lines  # nothing is measured twice
+
     capsys.readouterr()
-    assert side_by_side.main(["table", rows]) == 0
+    assert side_by_side.main(["tables", str(rows), str(tmp_path / "out")]) == 0
     gains, costs = capsys.readouterr().out.split("\n\n")
     assert f"| same | +0.00 / {same['ssim']:.3f} |" in gains
-    assert f"| same | {same['parameters']:,} |" in costs
+    assert f"| same | {same['parameters']} |" in costs
+    listed = (tmp_path / "out" / "published_quality.csv").read_text()
+    assert f"same,defocus,aerial,2,{same['psnr']:.5g}," in listed
 
 
 @pytest.mark.parametrize("shape", [(97, 130), (40, 33)])
