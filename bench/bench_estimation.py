@@ -41,7 +41,8 @@ from imagine_deblur.psf.estimation import (
     render,
     report_records,
 )
-from imagine_deblur.restoration.wiener import SpectrumPlan, WienerBank, WienerSpec, default_gap
+from imagine_deblur.restoration.reach import default_gap
+from imagine_deblur.restoration.wiener import SpectrumPlan, WienerBank, WienerSpec
 
 NSR = tuple(float(v) for v in np.geomspace(3e-4, 0.1, 7))
 LARGE_ROWS, LARGE_COLUMNS = 1536, 2048

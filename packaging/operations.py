@@ -16,7 +16,8 @@ from pathlib import Path
 from imagine_deblur import _core
 from imagine_deblur.engines import describe
 from imagine_deblur.psf.presets import named_psf
-from imagine_deblur.restoration.wiener import SpectrumPlan, WienerSpec, default_gap
+from imagine_deblur.restoration.reach import default_gap
+from imagine_deblur.restoration.wiener import SpectrumPlan, WienerSpec
 
 
 @dataclass(frozen=True)

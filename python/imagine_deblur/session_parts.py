@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from imagine_deblur import _core
 from imagine_deblur.capture.analysis import analyse
 from imagine_deblur.capture.result import Analysis, Capture
-from imagine_deblur.capture.ring_gain import RingGains
 from imagine_deblur.engines.deadline import Chooser
 from imagine_deblur.engines.model import IDENTITY, Model, build_engine, resolve_model
 from imagine_deblur.errors import MemoryBudgetError
@@ -22,6 +21,7 @@ from imagine_deblur.options import Options
 from imagine_deblur.planning import SHORTER_TILES, Budget, base_bytes, check_group, pool_bytes
 from imagine_deblur.psf.field import PsfField
 from imagine_deblur.psf.models import PSF
+from imagine_deblur.restoration.gains import PlaneGain
 from imagine_deblur.restoration.reblur_check import ReblurCheck
 from imagine_deblur.restoration.stage import WienerStage
 from imagine_deblur.restoration.wiener import WienerSpec
@@ -189,8 +189,7 @@ class Parts:
             model = IDENTITY
         workers = self._threads()
         spec = model.wiener_spec(found.filter_nsr, checked=self.options.reblur_check)
-        gains = found.gains if model.linear else None
-        stage = self._stage_for(found.psf, spec, model, gains)
+        stage = self._stage_for(found.psf, spec, model, found.gains)
         engine, options, wanted = self._fit(model, folds, stage, spec, shape, float32)
         if self._pool is None or self._pool.capacity != wanted:
             self._pool = None
@@ -279,7 +278,7 @@ class Parts:
         psf: PSF | PsfField | None,
         spec: WienerSpec | None,
         model: Model,
-        gains: RingGains | None,
+        gains: tuple[PlaneGain | None, ...] | None,
     ) -> WienerStage | None:
         if psf is None or spec is None:
             return None

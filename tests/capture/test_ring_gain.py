@@ -20,6 +20,7 @@ from imagine_deblur.psf.otf_moments import (
     moments_of_normal,
     moments_of_psf,
 )
+from imagine_deblur.restoration.gains import LUMA_GAIN
 
 SCENE = synthetic.natural(320, 352, seed=11)
 
@@ -65,7 +66,11 @@ def test_the_known_limit_is_the_wiener_filter_over_the_distribution():
     gains = RingGains(zero, zero + np.log(0.01), zero, moments.mean, second, zero[0])
     np.testing.assert_allclose(gains.radial(0), moments.mean / (second + 0.01))
     assert np.abs(gains.radial(0, 10.0)).sum() < np.abs(gains.radial(0, 0.1)).sum()
-    assert gains.at(np.zeros((1, 1), np.float32), 0) == 1.0
+    table = gains.plane_gain
+    assert table.at(np.zeros((1, 1), np.float32), LUMA_GAIN) == 1.0
+    np.testing.assert_allclose(
+        table.at(FREQUENCY.astype(np.float32), LUMA_GAIN), gains.radial(0), atol=2e-6
+    )
 
 
 def test_the_regressor_is_deterministic_and_bounded():

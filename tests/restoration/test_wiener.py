@@ -7,16 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from imagine_deblur.degradation.forward import blur
 from imagine_deblur.errors import OptionsError
 from imagine_deblur.psf.models import PSF, Disk, Gaussian, Motion
 from imagine_deblur.restoration.extension import fast_length, plan_extension, reflect_index
-from imagine_deblur.restoration.wiener import (
-    WienerSpec,
-    default_gap,
-    inverse_support_px,
-    wiener,
-    wiener_planes,
-)
+from imagine_deblur.restoration.gains import HIGHEST, PlaneGain
+from imagine_deblur.restoration.reach import default_gap, inverse_support_px
+from imagine_deblur.restoration.wiener import WienerSpec, wiener, wiener_planes
+from synthetic import natural
 
 
 def dense_wiener(plane, psf, nsr, gap):
@@ -78,6 +76,36 @@ def test_the_level_plane_tells_the_base_ratio(nsr, value):
     spec = WienerSpec((8.0, 1.0), 1, level=True).scaled(nsr)
     assert spec.nsr == pytest.approx((8 * nsr, nsr))
     assert spec.level_value == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    "psf", [PSF((Disk(2.5), Gaussian(0.5))), PSF((Motion(7.0, 30.0),))], ids=["disk", "motion"]
+)
+def test_every_plane_can_be_filtered_by_tables(psf):
+    # Tables that hold the Wiener formula give the planes of the formula, but near the border: a
+    # learned filter takes the longer extension.
+    image = blur(natural(160, 190, seed=2), psf)
+    spec = WienerSpec((1e-1, 1e-2, 1e-3), 1, chroma=20.0)
+    squared = np.linspace(0, HIGHEST, 4097) ** 2
+    gains = []
+    for nsr in spec.nsr:
+        noise = np.stack([4 * nsr * squared, 4 * spec.chroma * nsr * squared]).astype(np.float32)
+        gains.append(PlaneGain(np.zeros_like(noise), np.ones_like(noise), noise))
+    inside = np.s_[:, 50:-50, 50:-50]
+    wanted = wiener_planes(image, psf, spec)[inside]
+    for given in (gains, [None, gains[1], None]):
+        found = wiener_planes(image, psf, spec, gains=given)
+        np.testing.assert_allclose(found[inside], wanted, atol=2e-3)
+    with pytest.raises(OptionsError, match="gains"):
+        wiener_planes(image, psf, spec, gains=gains[:2])
+
+
+def test_a_filter_without_an_otf_is_its_table():
+    image = np.random.default_rng(3).random((64, 96, 3), dtype=np.float32)
+    same = PlaneGain(np.ones((2, 9), np.float32))
+    spec = WienerSpec((1e-1, 1e-2), 1)
+    planes = wiener_planes(image, PSF((Disk(2.5),)), spec, gains=[same, same])
+    np.testing.assert_allclose(planes[:3], np.moveaxis(image, -1, 0), atol=2e-6)
 
 
 def test_colour_differences_are_smoothed_more_than_luma():

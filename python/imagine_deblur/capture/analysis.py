@@ -11,13 +11,14 @@ from imagine_deblur.capture.compression import shows_jpeg
 from imagine_deblur.capture.noise import is_clean
 from imagine_deblur.capture.nsr import filter_nsr, measured_nsr
 from imagine_deblur.capture.result import Analysis, Capture
-from imagine_deblur.capture.ring_gain import FACTS, RingGains, bundled_regressor, scalar_inputs
+from imagine_deblur.capture.ring_gain import FACTS, bundled_regressor, scalar_inputs
 from imagine_deblur.capture.ring_spectra import ring_spectra
 from imagine_deblur.capture.spectrum import mean_power
 from imagine_deblur.errors import EstimationError
 from imagine_deblur.psf.components import Sampled
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.psf.otf_moments import moments_of_psf
+from imagine_deblur.restoration.gains import PlaneGain
 
 
 def analyse(
@@ -72,7 +73,7 @@ def analyse(
     return found if found.gains is not None else policy.shrink_uncertain(found)
 
 
-def _gains(capture: Capture, found: Analysis) -> RingGains | None:
+def _gains(capture: Capture, found: Analysis) -> tuple[PlaneGain] | None:
     """Learned gains for a colour capture of a blur without direction, None for any other.
 
     Sampled kernels keep their own filter, cut Gaussians among them, given or estimated: on `gauss+`
@@ -95,7 +96,7 @@ def _gains(capture: Capture, found: Analysis) -> RingGains | None:
     moments = moments_of_psf(psf) if estimate is None else estimate.otf
     facts = np.zeros(FACTS) if estimate is None else estimate.facts
     scalars = scalar_inputs(table, facts, spectra.mean, directed=False, blind=blind)
-    return bundled_regressor()(spectra, moments, scalars)
+    return (bundled_regressor()(spectra, moments, scalars).plane_gain,)
 
 
 def _estimated(capture: Capture, *, raise_unknown: bool) -> Analysis:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from imagine_deblur.capture.ring_gain import RingGains
 from imagine_deblur.psf.field import PsfField
 from imagine_deblur.psf.models import PSF
+from imagine_deblur.restoration.gains import PlaneGain
 
 if TYPE_CHECKING:
     from imagine_deblur.psf.estimation import Estimate
@@ -40,8 +40,9 @@ class Analysis:
         The blur is so small that undoing it could only harm: the capture is passed through.
     estimate : Estimate or None
         What `psf` came from, where it was estimated.
-    gains : RingGains or None
-        Learned gains of the linear restoration, see `ring_gain`; None where the PSF's own are used.
+    gains : tuple of PlaneGain or None
+        Learned filters, one for each ratio of the model's bank; None where the Wiener filters of
+        the PSF are used. The linear model's bank has one ratio, see `ring_gain`.
     warnings : tuple of str
     """
 
@@ -53,7 +54,7 @@ class Analysis:
     clean: bool = False
     sharp: bool = False
     estimate: Estimate | None = field(default=None, compare=False, repr=False)
-    gains: RingGains | None = field(default=None, compare=False, repr=False)
+    gains: tuple[PlaneGain | None, ...] | None = field(default=None, compare=False, repr=False)
     warnings: tuple[str, ...] = ()
 
 

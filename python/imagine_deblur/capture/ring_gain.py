@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from imagine_deblur.capture.ring_spectra import RING_FREQUENCY, RINGS, ROUNDING, RingSpectra
 from imagine_deblur.psf.otf_moments import ENTRIES, FREQUENCY, OtfMoments
+from imagine_deblur.restoration.gains import HIGHEST, PlaneGain
 
 Float32Array = NDArray[np.float32]
 
@@ -65,11 +66,16 @@ class RingGains:
         wiener = self.mean / (self.second + regularisation * np.exp(self.nu[plane]))
         return np.asarray((1 + self.alpha[plane]) * wiener + self.delta[plane])
 
-    def at(self, frequency: NDArray[np.float32], plane: int) -> Float32Array:
-        """`radial` at any frequencies in cycles/px; 1 at 0, so that no mean changes."""
+    @property
+    def plane_gain(self) -> PlaneGain:
+        """`radial` of both planes as the filter of the linear stage; 1 at 0: no mean changes."""
         places = np.concatenate([[0.0], FREQUENCY])
-        values = np.concatenate([[1.0], self.radial(plane)])
-        return np.asarray(np.interp(frequency, places, values), np.float32)
+        even = np.linspace(0.0, HIGHEST, 2 * ENTRIES + 1)  # every entry of FREQUENCY is one of them
+        rows = [
+            np.interp(even, places, np.concatenate([[1.0], self.radial(plane)]))
+            for plane in range(PLANES)
+        ]
+        return PlaneGain(np.asarray(rows, np.float32))
 
 
 def interpolation(frequency: NDArray[np.floating]) -> Float32Array:

@@ -27,7 +27,7 @@ from imagine_deblur.support.colour import LUMA
 
 if TYPE_CHECKING:
     from imagine_deblur._core import Plane, Strip
-    from imagine_deblur.restoration.wiener import TransferArray
+    from imagine_deblur.restoration.gains import TransferArray
 
 _SAMPLE_ONE = {"uint8": np.float32(255.0), "int16": np.float32(4096.0), "float32": np.float32(1.0)}
 

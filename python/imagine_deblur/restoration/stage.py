@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING
 
@@ -11,19 +11,16 @@ import numpy as np
 from imagine_deblur.psf.field import PsfField
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.restoration.extension import Float32Array
+from imagine_deblur.restoration.gains import PlaneGain, TransferArray
+from imagine_deblur.restoration.reach import gap_px, margin_px
 from imagine_deblur.restoration.reblur_check import Piece, ReblurCheck
 from imagine_deblur.restoration.wiener import (
-    GAP_MAX,
     Complex64Array,
-    LearnedGains,
     SpectrumPlan,
     Store,
-    TransferArray,
     WienerBank,
     WienerSpec,
-    default_gap,
-    gains_support_px,
-    inverse_support_px,
+    learned_gains,
 )
 
 if TYPE_CHECKING:
@@ -33,11 +30,6 @@ FIXED16_ONE = 4096.0
 """The value of 1.0 in the fixed-point planes of uint8 frames (csrc/base/image_view.h)."""
 
 _BYTE = np.float32(1 / 255)
-
-# Share of the inverse's squared weight within a strip's margin. Measured on a real 4056 x 3040
-# capture: strips then equal the whole frame within one 8-bit step, but for the frame's own first
-# and last rows, where the extension ends elsewhere. 0.9999 leaves steps of 3, 0.999 more.
-_MARGIN_WEIGHT = 0.99999
 
 # Strips wider than this run in pieces, each with the strip's margin on both sides: the transforms'
 # memory then does not grow with the frame's width.
@@ -58,8 +50,8 @@ class WienerStage:
         Runs blocks of rows and columns.
     checked : bool
         Of its plans, see `SpectrumPlan`.
-    gains : LearnedGains, optional
-        Of the base plane, instead of the PSF's; one PSF, not a field.
+    gains : sequence of PlaneGain or None, optional
+        Learned filters, see `WienerBank`; every cell of a field takes the same.
 
     Notes
     -----
@@ -75,20 +67,17 @@ class WienerStage:
         reblur_check: ReblurCheck | None = None,
         executor: Executor | None = None,
         checked: bool = False,
-        gains: LearnedGains | None = None,
+        gains: Sequence[PlaneGain | None] | None = None,
     ) -> None:
         self.field = psf if isinstance(psf, PsfField) else PsfField(((psf,),))
         self.spec, self.reblur_check = spec, reblur_check
         self._executor, self._checked = executor, checked
-        lowest = min(spec.nsr)
+        self._gains = learned_gains(gains, spec)
         psfs = {psf for _, _, psf in self.field.cells}
-        self._gap = max(default_gap(psf, lowest) for psf in psfs)
-        self._margin = max(inverse_support_px(psf, lowest, weight=_MARGIN_WEIGHT) for psf in psfs)
-        self._margin = max(self._margin, self.field.support_px())
-        self._gains = gains
-        if gains is not None:
-            reach = gains_support_px(gains, weight=_MARGIN_WEIGHT)
-            self._gap, self._margin = max(self._gap, min(2 * reach, GAP_MAX)), max(64, reach)
+        self._gap = max(gap_px(psf, spec.nsr, self._gains) for psf in psfs)
+        self._margin = max(margin_px(psf, spec.nsr, self._gains) for psf in psfs)
+        if any(gain is None for gain in self._gains):
+            self._margin = max(self._margin, self.field.support_px())
         self._plan: SpectrumPlan | None = None
         self._otf: TransferArray | None = None
 

@@ -23,11 +23,11 @@ Real rows and their transform share storage.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,11 +41,18 @@ from imagine_deblur.restoration.extension import (
     extend_rows,
     plan_extension,
 )
+from imagine_deblur.restoration.gains import (
+    COLOUR_GAIN,
+    LUMA_GAIN,
+    PlaneGain,
+    TransferArray,
+    wiener_gain,
+)
+from imagine_deblur.restoration.reach import gap_px
 from imagine_deblur.support.colour import LUMA
 
 Complex64Array = NDArray[np.complex64]
 Store = Callable[[int, slice, Float32Array, bool], None]
-TransferArray = NDArray[np.float32] | NDArray[np.complex64]
 
 # numpy's annotations of its transforms know double precision only; single precision in gives
 # single precision out since numpy 2.
@@ -63,14 +70,6 @@ Sums = tuple[int, int]
 _MODULUS = 2**64
 
 _BLOCK = 64  # rows or columns transformed at a time: bounds the temporary copies
-_GAP_MIN, GAP_MAX = 64, 224
-
-
-class LearnedGains(Protocol):
-    """Gains of the radial frequency that take the place of a PSF's, see `capture.ring_gain`."""
-
-    def at(self, frequency: Float32Array, plane: int, /) -> Float32Array:
-        """Gain at frequencies in cycles/px; plane 0 is luma, 1 the colour differences."""
 
 
 @dataclass(frozen=True)
@@ -122,79 +121,6 @@ class WienerSpec:
         colour = tuple(f"wiener.{self.base}.{band}" for band in "rgb")
         luma = tuple(f"wiener.{k}.y" for k in range(len(self.nsr)) if k != self.base)
         return colour + luma + (("noise",) if self.level else ())
-
-
-def wiener_gain(otf: TransferArray, frequency_squared: Float32Array, nsr: float) -> TransferArray:
-    """Return the Wiener gain ``conj(H) / (|H|^2 + nsr * 4 f^2)``.
-
-    Parameters
-    ----------
-    otf : ndarray, float32 or complex64
-        H, any shape; 1 at zero frequency.
-    frequency_squared : float32 ndarray
-        ``f^2`` in (cycles/px)^2, the same shape.
-    nsr : float
-        Noise-to-signal power ratio at Nyquist.
-
-    Returns
-    -------
-    ndarray
-        The gain, the type and shape of `otf`.
-    """
-    denominator = np.float32(4.0 * nsr) * frequency_squared
-    denominator += (otf * np.conj(otf)).real
-    np.maximum(denominator, np.float32(1e-12), out=denominator)
-    return cast(TransferArray, np.conj(otf) / denominator)
-
-
-def inverse_support_px(psf: PSF, nsr: float, *, weight: float = 0.999, limit: int = 512) -> int:
-    """Return how far the Wiener inverse of a PSF reaches.
-
-    Parameters
-    ----------
-    psf : PSF
-    nsr : float
-        Noise-to-signal power ratio at Nyquist.
-    weight : float
-        Share of the inverse's squared weight that must lie within the reach, in (0, 1).
-    limit : int
-        Largest reach looked for, px; a power of two keeps the transform fast.
-
-    Returns
-    -------
-    int
-        The smallest d such that the square of half-width d around the origin holds `weight` of
-        the squared weights, at most `limit`.
-    """
-    size = 2 * limit
-    frequency = np.fft.fftfreq(size).astype(np.float32)
-    half = np.fft.rfftfreq(size).astype(np.float32)
-    squared = frequency[:, None] ** 2 + half[None, :] ** 2
-    return _reach_px(wiener_gain(psf.otf(size, size), squared, nsr), weight)
-
-
-def gains_support_px(gains: LearnedGains, *, weight: float = 0.999, limit: int = 512) -> int:
-    """Return how far the kernels of learned gains reach; see `inverse_support_px`."""
-    size = 2 * limit
-    down = np.fft.fftfreq(size).astype(np.float32)[:, None]
-    radius = np.hypot(down, np.fft.rfftfreq(size).astype(np.float32)[None, :])
-    return max(_reach_px(gains.at(radius, plane), weight) for plane in range(2))
-
-
-def _reach_px(gain: TransferArray, weight: float) -> int:
-    """Half-width of the square around the origin that holds `weight` of a filter's energy."""
-    size = gain.shape[0]
-    response = np.fft.irfft2(gain, s=(size, size))
-    energy = response.astype(np.float64) ** 2
-    distance = np.abs(np.fft.fftfreq(size, 1.0 / size)).astype(np.intp)
-    reach = np.maximum(distance[:, None], distance[None, :])
-    cumulative = np.cumsum(np.bincount(reach.ravel(), energy.ravel()))
-    return int(np.searchsorted(cumulative, weight * cumulative[-1]))
-
-
-def default_gap(psf: PSF, nsr: float) -> int:
-    """Return the extension's least length in px: twice the inverse's reach, within 64 to 224."""
-    return int(np.clip(2 * inverse_support_px(psf, nsr, limit=128), _GAP_MIN, GAP_MAX))
 
 
 class SpectrumPlan:
@@ -433,8 +359,9 @@ class WienerBank:
     plan : SpectrumPlan
     otf : ndarray, optional
         ``plan.otf(psf)`` where it is already at hand.
-    gains : LearnedGains, optional
-        Learned gains of the base plane's luma and colour, instead of the PSF's Wiener gains.
+    gains : sequence of PlaneGain or None, optional
+        Learned filters, one for each ratio of `spec` in its order; None, for one or for all, is the
+        Wiener filter of that ratio.
     """
 
     def __init__(
@@ -444,20 +371,30 @@ class WienerBank:
         plan: SpectrumPlan,
         *,
         otf: TransferArray | None = None,
-        gains: LearnedGains | None = None,
+        gains: Sequence[PlaneGain | None] | None = None,
     ) -> None:
-        self.psf, self.spec, self.plan, self._gains = psf, spec, plan, gains
+        self.psf, self.spec, self.plan = psf, spec, plan
+        self._gains = learned_gains(gains, spec)
         self._otf = plan.otf(psf) if otf is None else otf
 
     def _filter(
-        self, source: Complex64Array, nsr: float, target: Complex64Array, wanted: int
+        self,
+        source: Complex64Array,
+        ratio: int,
+        component: int,
+        target: Complex64Array,
+        wanted: int,
     ) -> int:
-        return self.plan.filter(
-            source,
-            lambda block, squared: wiener_gain(self._otf[block], squared, nsr),
-            target,
-            wanted=wanted,
-        )
+        """Filter with the gain of a ratio, by its number, for luma or the colour differences."""
+        learned = self._gains[ratio]
+        nsr = self.spec.nsr[ratio] * (self.spec.chroma if component == COLOUR_GAIN else 1.0)
+
+        def gain(block: slice, squared: Float32Array) -> TransferArray:
+            if learned is None:
+                return wiener_gain(self._otf[block], squared, nsr)
+            return learned.at(np.sqrt(squared), component, self._otf[block])
+
+        return self.plan.filter(source, gain, target, wanted=wanted)
 
     def run(
         self,
@@ -488,30 +425,21 @@ class WienerBank:
             The transforms back done so far; between them the caller may stop.
         """
         spectrum, luma = work
-        base_nsr = self.spec.nsr[self.spec.base]
-        others = [nsr for k, nsr in enumerate(self.spec.nsr) if k != self.spec.base]
+        base = self.spec.base
+        others = [k for k in range(len(self.spec.nsr)) if k != base]
         luma_sum = self.plan.forward(partial(_load_luma, load, bands), luma)
         done = 0
 
         def back(
             source: Complex64Array,
             total: int,
-            nsr: float,
+            ratio: int,
+            component: int,
             targets: Mapping[int, float],
             *,
             add: bool = False,
-            learned: int | None = None,
         ) -> int:
-            gains, plane = self._gains, learned
-            if gains is not None and plane is not None:
-                wanted = self.plan.filter(
-                    source,
-                    lambda _, squared: gains.at(np.sqrt(squared), plane),
-                    spectrum,
-                    wanted=total,
-                )
-            else:
-                wanted = self._filter(source, nsr, spectrum, total)
+            wanted = self._filter(source, ratio, component, spectrum, total)
 
             def give(rows: slice, values: Float32Array) -> None:
                 for plane, weight in targets.items():
@@ -520,22 +448,38 @@ class WienerBank:
             self.plan.inverse(spectrum, give, wanted=wanted)
             return done + 1
 
-        for plane, nsr in enumerate(others, start=bands):
-            done = back(luma, luma_sum, nsr, {plane: 1.0})
+        for plane, ratio in enumerate(others, start=bands):
+            done = back(luma, luma_sum, ratio, LUMA_GAIN, {plane: 1.0})
             yield done
-        done = back(luma, luma_sum, base_nsr, dict.fromkeys(range(bands), 1.0), learned=0)
+        done = back(luma, luma_sum, base, LUMA_GAIN, dict.fromkeys(range(bands), 1.0))
         yield done
         if bands == 3:
             for band in (0, 2):
                 total = self.plan.forward(partial(_load_difference, load, band), spectrum)
                 targets = {band: 1.0, 1: -LUMA[band] / LUMA[1]}
-                ratio = self.spec.chroma * base_nsr
-                done = back(spectrum, total, ratio, targets, add=True, learned=1)
+                done = back(spectrum, total, base, COLOUR_GAIN, targets, add=True)
                 yield done
         if self.spec.level:
             constant = np.full((1, self.plan.columns.samples), self.spec.level_value, np.float32)
             for row in range(self.plan.rows.samples):
                 store(self.spec.plane_count(bands) - 1, slice(row, row + 1), constant, False)
+
+
+def learned_gains(
+    gains: Sequence[PlaneGain | None] | None, spec: WienerSpec
+) -> tuple[PlaneGain | None, ...]:
+    """Return one gain, or None for the Wiener filter, for each ratio of a bank.
+
+    Raises
+    ------
+    OptionsError
+        Another number of gains than ratios.
+    """
+    if gains is None:
+        return (None,) * len(spec.nsr)
+    if len(gains) != len(spec.nsr):
+        raise OptionsError("gains", len(gains), f"one for each of the {len(spec.nsr)} ratios")
+    return tuple(gains)
 
 
 def _load_luma(
@@ -568,6 +512,7 @@ def wiener_planes(
     psf: PSF,
     spec: WienerSpec | None = None,
     *,
+    gains: Sequence[PlaneGain | None] | None = None,
     executor: Executor | None = None,
 ) -> Float32Array:
     """Restore an image with every ratio of a bank.
@@ -579,6 +524,8 @@ def wiener_planes(
     psf : PSF
     spec : WienerSpec, optional
         The default bank if None.
+    gains : sequence of PlaneGain or None, optional
+        Learned filters, see `WienerBank`.
     executor : concurrent.futures.Executor, optional
 
     Returns
@@ -590,9 +537,8 @@ def wiener_planes(
     spec = spec or WienerSpec()
     bands = image.shape[2] if image.ndim == 3 else 1
     colour = image.reshape(image.shape[0], image.shape[1], bands)
-    plan = SpectrumPlan(
-        image.shape[0], image.shape[1], default_gap(psf, min(spec.nsr)), executor=executor
-    )
+    gap = gap_px(psf, spec.nsr, learned_gains(gains, spec))
+    plan = SpectrumPlan(image.shape[0], image.shape[1], gap, executor=executor)
     planes = np.empty((spec.plane_count(bands), *image.shape[:2]), np.float32)
 
     def load(band: int, rows: slice, out: Float32Array) -> None:
@@ -608,7 +554,7 @@ def wiener_planes(
         np.empty(plan.spectrum_shape, np.complex64),
         np.empty(plan.spectrum_shape, np.complex64),
     )
-    for _ in WienerBank(psf, spec, plan).run(load, store, work, bands=bands):
+    for _ in WienerBank(psf, spec, plan, gains=gains).run(load, store, work, bands=bands):
         pass
     return planes
 
