@@ -192,7 +192,9 @@ def test_a_blur_that_may_be_of_another_kind_is_left(
 
     def changed(*arguments, **named):
         found = real(*arguments, **named)
-        return dataclasses.replace(found, family=family, other_probability=other)
+        facts = np.where(np.arange(5) == 2, other, found.distribution.facts)
+        told = dataclasses.replace(found.distribution, family=family, facts=facts)
+        return dataclasses.replace(found, distribution=told)
 
     monkeypatch.setattr(estimation, "estimate_psf", changed)
     report = process(blind_capture, io.BytesIO(), model="wiener")

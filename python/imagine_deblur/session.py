@@ -13,13 +13,13 @@ from typing import Any, Self, Unpack
 import numpy as np
 
 from imagine_deblur import _core
+from imagine_deblur.capture.analysis import named_blur
 from imagine_deblur.capture.jpeg_file import JpegFile
 from imagine_deblur.capture.result import Analysis, Capture
 from imagine_deblur.errors import InputImageError, OptionsError
 from imagine_deblur.options import OptionChanges, Options
 from imagine_deblur.psf.field import PsfField
 from imagine_deblur.psf.models import PSF
-from imagine_deblur.psf.presets import named_psf
 from imagine_deblur.report import Report
 from imagine_deblur.session_account import facts, plan_of, report_of
 from imagine_deblur.session_parts import Frame, Parts, Progress
@@ -57,8 +57,7 @@ class Session:
         self.options = replace(options or Options(), **changes)
         self.given: Analysis | None = None
         if self.options.psf is not None:
-            named = named_psf(self.options.psf)
-            self.given = Analysis(named.psf, named.source)
+            self.given = named_blur(self.options.psf)
         self.parts = Parts(self.options)
 
     def __enter__(self) -> Self:

@@ -91,7 +91,8 @@ def _change(document: dict[str, Any], path: str, value: Any) -> None:
     ("field", "value", "named"),
     [
         ("format", "other", "'format'"),
-        ("version", 2, "'version' is 2"),
+        ("version", 3, "'version' is 3; this software reads 1, 2"),
+        ("version", True, "'version' is True"),
         ("psf", [], "'psf'"),
         ("psf.components", {}, "'components'"),
         ("psf.components", [{"kind": "disk", "radius_px": -1}], "radius_px"),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from imagine_deblur.capture import policy
 from imagine_deblur.capture.compression import shows_jpeg
@@ -16,8 +19,10 @@ from imagine_deblur.capture.ring_spectra import ring_spectra
 from imagine_deblur.capture.spectrum import mean_power
 from imagine_deblur.errors import EstimationError
 from imagine_deblur.psf.components import Sampled
+from imagine_deblur.psf.field import PsfField
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.psf.otf_moments import moments_of_psf
+from imagine_deblur.psf.presets import named_psf
 from imagine_deblur.restoration.gains import PlaneGain
 
 
@@ -51,7 +56,7 @@ def analyse(
     EstimationError
         The capture does not tell its blur, with `raise_unknown`.
     """
-    found = given or _estimated(capture, raise_unknown=raise_unknown)
+    found = policy.judged(given or _estimated(capture, raise_unknown=raise_unknown))
     coded = capture.coded
     found = policy.passed_if_small(
         found, lambda: shows_jpeg(capture.images()) if coded is None else coded
@@ -59,7 +64,7 @@ def analyse(
     psf = found.psf
     if found.sharp or psf is None:
         return found
-    if (wants_clean or found.psf_source == "estimated") and not coded:
+    if (wants_clean or found.blind) and not coded:
         found = replace(found, clean=is_clean(capture.images(), psf))
     if wants_gains and nsr is None:
         found = replace(found, gains=_gains(capture, found))
@@ -81,22 +86,42 @@ def _gains(capture: Capture, found: Analysis) -> tuple[PlaneGain] | None:
     """
     from imagine_deblur.psf.estimation.quantisation_table import table_scalars
 
-    images, psf, estimate = capture.images(), found.psf, found.estimate
+    images, psf, known = capture.images(), found.psf, found.distribution
     if not isinstance(psf, PSF) or psf.moves or images[0].ndim != 3:
         return None
     if any(isinstance(part, Sampled) for part in psf.components):
-        return None
-    if found.psf_source == "estimated" and estimate is None:
         return None
     spectra = ring_spectra(images)
     if spectra is None:
         return None
     table = table_scalars(capture.quantisation, known=capture.quantisation is not None)
-    blind = estimate is not None
-    moments = moments_of_psf(psf) if estimate is None else estimate.otf
-    facts = np.zeros(FACTS) if estimate is None else estimate.facts
-    scalars = scalar_inputs(table, facts, spectra.mean, directed=False, blind=blind)
+    moments = found.moments or moments_of_psf(psf)
+    facts = np.zeros(FACTS) if known is None else known.facts
+    scalars = scalar_inputs(table, facts, spectra.mean, directed=False, blind=found.blind)
     return (bundled_regressor()(spectra, moments, scalars).plane_gain,)
+
+
+def named_blur(value: PSF | PsfField | NDArray[Any] | str | os.PathLike[str]) -> Analysis:
+    """Return the PSF that an option names, with what a record knows of its uncertainty.
+
+    Parameters
+    ----------
+    value : PSF, PsfField, (K, K) ndarray, path or preset name
+
+    Raises
+    ------
+    PsfError
+        See `psf.presets.named_psf`.
+    """
+    named = named_psf(value)
+    return Analysis(
+        named.psf,
+        named.source,
+        None if named.distribution is None else named.distribution.confidence,
+        distribution=named.distribution,
+        moments=named.moments,
+        standard_errors=named.standard_errors,
+    )
 
 
 def _estimated(capture: Capture, *, raise_unknown: bool) -> Analysis:
@@ -108,14 +133,12 @@ def _estimated(capture: Capture, *, raise_unknown: bool) -> Analysis:
         if raise_unknown:
             raise
         return Analysis(warnings=(f"passed through unrestored: {error}",))
-    confidence = float(estimate.confidence)
-    if policy.foreign(estimate):
-        warning = "the blur is neither defocus nor linear motion: it was not undone"
-        return Analysis(PSF(()), "estimated", confidence, warnings=(warning,))
-    warnings: tuple[str, ...] = ()
-    if confidence < policy.DOUBTFUL:
-        warnings = (
-            f"the estimated blur is doubtful (confidence {confidence:.2f}): estimate it from "
-            "several captures and give the record",
-        )
-    return Analysis(estimate.psf, "estimated", confidence, estimate=estimate, warnings=warnings)
+    names, covariance = estimate.uncertain
+    return Analysis(
+        estimate.psf,
+        "estimated",
+        estimate.confidence,
+        distribution=estimate.distribution,
+        moments=estimate.distribution.moments,
+        standard_errors=dict(zip(names, np.sqrt(np.diagonal(covariance)).tolist(), strict=True)),
+    )

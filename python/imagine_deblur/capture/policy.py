@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,9 +15,6 @@ from imagine_deblur.capture.result import Analysis
 from imagine_deblur.psf.components import Disk, Gaussian, Sampled
 from imagine_deblur.psf.models import PSF, Component
 from imagine_deblur.psf.presets import cells
-
-if TYPE_CHECKING:
-    from imagine_deblur.psf.estimation import Estimate
 
 # ---- which blocks tell something -----------------------------------------------------------------
 
@@ -95,14 +91,27 @@ scenes, and up to 4; what never had been gained 5 (`bench/bench_small_blurs.py`)
 """
 
 
-def foreign(estimate: Estimate) -> bool:
-    """Whether an estimated blur is of a kind that is not undone: neither round nor linear motion.
+def judged(found: Analysis) -> Analysis:
+    """Leave alone a blind blur that is neither round nor linear motion; warn of a doubtful one.
 
     Parameters
     ----------
-    estimate : Estimate
+    found : Analysis
+        With a frame's own estimate, or with that of a record: one policy for both.
     """
-    return estimate.family == "shake" or estimate.other_probability > OTHER_KIND
+    known = found.distribution
+    if known is None:
+        return found
+    if known.family == "shake" or known.facts[2] > OTHER_KIND:
+        warning = "the blur is neither defocus nor linear motion: it was not undone"
+        return replace(found, psf=PSF(()), moments=None, warnings=(*found.warnings, warning))
+    if known.confidence >= DOUBTFUL:
+        return found
+    warning = (
+        f"the estimated blur is doubtful (confidence {known.confidence:.2f}): estimate it from "
+        "several captures and give the record"
+    )
+    return replace(found, warnings=(*found.warnings, warning))
 
 
 def passed_if_small(found: Analysis, coded: Callable[[], bool]) -> Analysis:
@@ -118,7 +127,7 @@ def passed_if_small(found: Analysis, coded: Callable[[], bool]) -> Analysis:
         return found
     least = min(psf.mtf_nyquist() for psf in cells(found.psf))
     kind = "given"
-    if found.psf_source == "estimated":
+    if found.blind:
         kind = "sure" if (found.confidence or 0.0) >= SURE else "unsure"
     sharp = least >= SHARP_MTF[kind]
     if kind == "unsure" and not sharp and least >= SHARP_MTF["unsure, coded"]:
@@ -151,7 +160,7 @@ def shrink_uncertain(found: Analysis) -> Analysis:
         With a warning where it was narrowed, or taken away.
     """
     nsr = found.measured_nsr
-    if found.psf_source != "estimated" or found.clean or nsr is None or nsr <= NOISY:
+    if not found.blind or found.clean or nsr is None or nsr <= NOISY:
         return found
     if found.confidence is not None and found.confidence >= SURE:
         return found

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from imagine_deblur.psf.distribution import PsfDistribution
 from imagine_deblur.psf.field import PsfField
 from imagine_deblur.psf.models import PSF
+from imagine_deblur.psf.otf_moments import OtfMoments
 from imagine_deblur.restoration.gains import PlaneGain
-
-if TYPE_CHECKING:
-    from imagine_deblur.psf.estimation import Estimate
 
 Image = NDArray[np.uint8] | NDArray[np.float32]
 
@@ -38,8 +36,13 @@ class Analysis:
         Rounding is most of the capture's noise, see `noise.is_clean`.
     sharp : bool
         The blur is so small that undoing it could only harm: the capture is passed through.
-    estimate : Estimate or None
-        What `psf` came from, where it was estimated.
+    distribution : PsfDistribution or None
+        What captures held possible, where `psf` was estimated blindly: from this capture, or from
+        those of a record.
+    moments : OtfMoments or None
+        Of the OTF over what is held possible; None where `psf` is taken as certain.
+    standard_errors : mapping of str to float
+        Of parameters of `psf`, by their names in a record; empty where they are not known.
     gains : tuple of PlaneGain or None
         Learned filters, one for each ratio of the model's bank; None where the Wiener filters of
         the PSF are used. The linear model's bank has one ratio, see `ring_gain`.
@@ -53,9 +56,16 @@ class Analysis:
     filter_nsr: float | None = None
     clean: bool = False
     sharp: bool = False
-    estimate: Estimate | None = field(default=None, compare=False, repr=False)
+    distribution: PsfDistribution | None = field(default=None, compare=False, repr=False)
+    moments: OtfMoments | None = field(default=None, compare=False, repr=False)
+    standard_errors: Mapping[str, float] = field(default_factory=dict, compare=False, repr=False)
     gains: tuple[PlaneGain | None, ...] | None = field(default=None, compare=False, repr=False)
     warnings: tuple[str, ...] = ()
+
+    @property
+    def blind(self) -> bool:
+        """Whether `psf` is known from captures alone, this one or those of a record."""
+        return self.distribution is not None
 
 
 @dataclass(frozen=True)

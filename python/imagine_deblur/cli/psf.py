@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,6 +26,7 @@ def add_parser(commands: Any) -> None:
     estimate.add_argument("files", nargs="+", metavar="FILE")
     estimate.add_argument("--json", action="store_true", help="one JSON object a line")
     estimate.add_argument("-o", "--output", metavar="RECORD", help="save the joint estimate")
+    estimate.add_argument("--overwrite", action="store_true", help="replace an existing record")
     estimate.set_defaults(run=run_estimate)
 
     calibrate = actions.add_parser(
@@ -79,32 +81,29 @@ def _decoded(files: list[str]) -> Iterator[Any]:
 
 def run_estimate(parsed: argparse.Namespace) -> int:
     """Print the estimates; see `imagine_deblur.psf.estimation.report`."""
-    from imagine_deblur.psf.estimation.report import render, report_records, succeeded
+    from imagine_deblur.errors import OutputExistsError
+    from imagine_deblur.psf.estimation.report import (
+        as_records,
+        estimate_all,
+        render,
+        save_estimate,
+        succeeded,
+    )
 
-    records = report_records(_decoded(parsed.files))
+    if parsed.output and not parsed.overwrite and os.path.lexists(parsed.output):
+        raise OutputExistsError(parsed.output)  # before minutes of work
+    found = estimate_all(_decoded(parsed.files))
+    records = as_records(found)
     for line in render(records, as_json=parsed.json):
         print(line)
     if parsed.output:
-        _save(records, parsed)
+        save_estimate(parsed.output, found, overwrite=parsed.overwrite)
     if succeeded(records):
         return 0
     for record in records:
         if "refused" in record:
             _log.error("%s: %s", record["file"], record["message"])
     return 6
-
-
-def _save(records: list[dict[str, Any]], parsed: argparse.Namespace) -> None:
-    from imagine_deblur.errors import EstimationError
-    from imagine_deblur.psf.models import PSF
-    from imagine_deblur.psf.record import save_record
-
-    usable = [record for record in records if "refused" not in record]
-    if not usable:
-        raise EstimationError("no capture could be used; nothing was saved", reason="flat")
-    best = usable[-1]  # the joint estimate where there are several
-    provenance = {"method": "blind", "captures": parsed.files, "confidence": best["confidence"]}
-    save_record(parsed.output, PSF.from_dict(best["psf"]), provenance=provenance)
 
 
 def run_calibrate(parsed: argparse.Namespace) -> int:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from imagine_deblur.errors import PsfError
 from imagine_deblur.psf.document import MAX_BYTES, read_document
 from imagine_deblur.psf.models import PSF
+from imagine_deblur.support.files import write_text
 
 FORMAT = "imagine-deblur-psf-field"
 VERSION = 1
@@ -121,16 +122,11 @@ def save_field(path: str | os.PathLike[str], field: PsfField) -> None:
     OSError
         The file cannot be written.
     """
-    from imagine_deblur.support.files import replacing
-
     record = {"format": FORMAT, "version": VERSION, "id": field.id, **field.to_dict()}
-    data = json.dumps(record, indent=1).encode()
-    if len(data) > MAX_BYTES:
+    text = json.dumps(record, indent=1)
+    if len(text) > MAX_BYTES:
         raise PsfError(f"{os.fspath(path)}: over the {MAX_BYTES} bytes a PSF record may have")
-    with replacing(Path(path), overwrite=True) as descriptor:
-        at = 0
-        while at < len(data):
-            at += os.write(descriptor, data[at:])
+    write_text(Path(path), text)
 
 
 def is_field(path: str | os.PathLike[str]) -> bool:

@@ -7,18 +7,15 @@ only in these.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imagine_deblur.psf.components import Disk, Gaussian
 from imagine_deblur.psf.models import PSF
-
-if TYPE_CHECKING:
-    from imagine_deblur.psf.estimation.network import Output
 
 FloatArray = NDArray[np.float64]
 
@@ -42,31 +39,30 @@ class OtfMoments:
     deviation: FloatArray
 
 
-@lru_cache(maxsize=1)
-def _tables() -> tuple[FloatArray, FloatArray]:
-    """OTFs of the estimator's grids of radii and sigmas at `FREQUENCY`."""
-    from imagine_deblur.psf.estimation import network
-
+@lru_cache(maxsize=4)
+def _otfs(kind: type[Disk] | type[Gaussian], lengths: tuple[float, ...]) -> FloatArray:
+    """(n, ENTRIES) OTFs of disks or Gaussians at `FREQUENCY`; the estimator's grids are kept."""
     zero = np.zeros(1)
-    disks = np.stack([Disk(float(r)).otf(zero, FREQUENCY).real for r in network.RADIUS_GRID])
-    gauss = np.stack([Gaussian(float(s)).otf(zero, FREQUENCY).real for s in network.SIGMA_GRID])
-    return disks, gauss
+    return np.stack([kind(length).otf(zero, FREQUENCY).real for length in lengths])
 
 
-def moments_of_estimate(output: Output) -> OtfMoments:
-    """Moments of the OTF over what a blind estimate holds possible, radius and sigma."""
-    from imagine_deblur.psf.estimation import decode_posterior, network
+def moments_of_mixture(
+    parts: Sequence[tuple[FloatArray, FloatArray, FloatArray, FloatArray]],
+) -> OtfMoments:
+    """Moments over disks times Gaussians of many radii and sigmas.
 
-    ensemble = network.bundled()
-    radius = decode_posterior.calibrated(output.radius, ensemble, "radius_temperature")
-    disks, gauss = _tables()
-    alone = network.RADIUS_GRID < decode_posterior.NO_DISK_PX
-    mean = np.zeros(ENTRIES)
-    square = np.zeros(ENTRIES)
-    for chosen, sigma in ((alone, output.sigma_alone), (~alone, output.sigma_with_disk)):
-        sigma = decode_posterior.calibrated(sigma, ensemble, "sigma_temperature")
-        mean += (radius[chosen] @ disks[chosen]) * (sigma @ gauss)
-        square += (radius[chosen] @ disks[chosen] ** 2) * (sigma @ gauss**2)
+    Parameters
+    ----------
+    parts : sequence of (radii, probabilities, sigmas, probabilities)
+        Within a part radius and sigma are independent, px. The probabilities of all radii have the
+        sum 1, those of a part's sigmas too.
+    """
+    mean, square = np.zeros(ENTRIES), np.zeros(ENTRIES)
+    for radii, radius_probability, sigmas, sigma_probability in parts:
+        disks = _otfs(Disk, tuple(radii.tolist()))
+        gauss = _otfs(Gaussian, tuple(sigmas.tolist()))
+        mean += (radius_probability @ disks) * (sigma_probability @ gauss)
+        square += (radius_probability @ disks**2) * (sigma_probability @ gauss**2)
     return OtfMoments(mean, np.sqrt(np.maximum(square - mean**2, 0.0)))
 
 
@@ -105,6 +101,14 @@ def moments_of_psf(psf: PSF) -> OtfMoments:
     angle = (np.arange(16) + 0.5) * (np.pi / 16)
     h = psf.at(np.outer(np.sin(angle), FREQUENCY), np.outer(np.cos(angle), FREQUENCY)).real
     return OtfMoments(h.mean(axis=0), h.std(axis=0))
+
+
+def moments_of_draws(psfs: Sequence[PSF]) -> OtfMoments:
+    """Moments over PSFs that are equally likely, and over directions."""
+    each = [moments_of_psf(psf) for psf in psfs]
+    mean = np.mean([one.mean for one in each], axis=0)
+    square = np.mean([one.mean**2 + one.deviation**2 for one in each], axis=0)
+    return OtfMoments(mean, np.sqrt(np.maximum(square - mean**2, 0.0)))
 
 
 def _root(covariance: FloatArray) -> FloatArray:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,12 @@ from numpy.typing import NDArray
 
 from imagine_deblur.errors import PsfError
 from imagine_deblur.psf.components import Gaussian
+from imagine_deblur.psf.distribution import PsfDistribution
 from imagine_deblur.psf.field import PsfField, is_field, load_field
 from imagine_deblur.psf.models import PSF
+from imagine_deblur.psf.otf_moments import OtfMoments
 from imagine_deblur.psf.record import load_record
+from imagine_deblur.psf.uncertainty import moments_of_record
 
 _NUMBER = r"([0-9]+(?:\.[0-9]*)?)"
 _DISK = re.compile(rf"disk:{_NUMBER}(?:,{_NUMBER})?")
@@ -35,10 +39,19 @@ class NamedPsf:
     ----------
     psf : PSF or PsfField
     source : {"given", "record", "preset"}
+    moments : OtfMoments or None
+        Of the OTF over what a record holds possible; None where the PSF is taken as certain.
+    distribution : PsfDistribution or None
+        Of a record that was estimated blindly.
+    standard_errors : dict
+        See `Record.standard_errors`.
     """
 
     psf: PSF | PsfField
     source: str
+    moments: OtfMoments | None = None
+    distribution: PsfDistribution | None = None
+    standard_errors: Mapping[str, float] = field(default_factory=dict)
 
 
 def parse_preset(text: str) -> PSF | None:
@@ -106,4 +119,11 @@ def _named(value: PSF | PsfField | NDArray[Any] | str | os.PathLike[str]) -> Nam
         )
     if is_field(text):
         return NamedPsf(load_field(text), "record")
-    return NamedPsf(load_record(text).psf, "record")
+    record = load_record(text)
+    return NamedPsf(
+        record.psf,
+        "record",
+        moments_of_record(record),
+        record.distribution,
+        record.standard_errors,
+    )

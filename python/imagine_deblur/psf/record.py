@@ -3,12 +3,13 @@
 A record is an object with these fields; unknown ones are refused.
 
 ``format``      ``"imagine-deblur-psf"``
-``version``     1
+``version``     2; version 1, without ``distribution``, is read too
 ``units``       ``{"length": "px", "frequency": "cycles/px", "angle": "deg"}``, for human readers
 ``psf``         ``{"components": [...]}``, see `PSF.to_dict`; sampled kernels inline as lists
 ``id``          `PSF.id`: a damaged record does not pass for a PSF
 ``gsd_m``       ground sample distance in metres per px, or null
 ``covariance``  ``{"parameters": [...], "matrix": [[...]]}`` or null
+``distribution``  all that captures held possible, see `distribution.PsfDistribution`, or null
 ``provenance``  free: where the PSF came from
 """
 
@@ -17,7 +18,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -27,13 +27,16 @@ import numpy as np
 import numpy.typing as npt
 
 from imagine_deblur.errors import PsfError
+from imagine_deblur.psf.distribution import PsfDistribution
 from imagine_deblur.psf.document import read_document
 from imagine_deblur.psf.models import PSF
+from imagine_deblur.support.files import write_text
 
 FORMAT = "imagine-deblur-psf"
-VERSION = 1
+VERSION = 2
 _UNITS = {"length": "px", "frequency": "cycles/px", "angle": "deg"}
-_FIELDS = {"format", "version", "units", "psf", "id", "gsd_m", "covariance", "provenance"}
+_FIRST = {"format", "version", "units", "psf", "id", "gsd_m", "covariance", "provenance"}
+_FIELDS = {1: _FIRST, 2: _FIRST | {"distribution"}}
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +53,8 @@ class Record:
     gsd_m : float or None
         Metres per px.
     provenance : dict
+    distribution : PsfDistribution or None
+        Of a blind estimate.
     """
 
     psf: PSF
@@ -57,6 +62,7 @@ class Record:
     parameters: tuple[str, ...] = ()
     gsd_m: float | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
+    distribution: PsfDistribution | None = None
 
     @property
     def standard_errors(self) -> dict[str, float]:
@@ -85,6 +91,7 @@ def save_record(
     parameters: Sequence[str] | None = None,
     gsd_m: float | None = None,
     provenance: Mapping[str, Any] | None = None,
+    distribution: PsfDistribution | None = None,
 ) -> None:
     """Write a PSF record; the file appears complete or not at all.
 
@@ -101,6 +108,8 @@ def save_record(
         Metres per px, positive.
     provenance : mapping, optional
         JSON values: files, method, date, software.
+    distribution : PsfDistribution, optional
+        Of a blind estimate: restoring with the record then weighs all it holds possible.
 
     Raises
     ------
@@ -124,13 +133,20 @@ def save_record(
         "covariance": None
         if matrix is None
         else {"parameters": list(names), "matrix": matrix.tolist()},
+        "distribution": None if distribution is None else distribution.to_dict(),
         "provenance": record.provenance,
     }
     try:
-        text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+        text = _rendered(document)
     except (TypeError, ValueError) as error:
         raise PsfError(f"{target}: field 'provenance' is not plain JSON: {error}") from error
-    _write_atomically(target, text)
+    write_text(target, text)
+
+
+def _rendered(document: Mapping[str, Any]) -> str:
+    """JSON with a field a line, so that a record of many numbers can still be looked at."""
+    lines = [f' "{key}": {json.dumps(value, allow_nan=False)}' for key, value in document.items()]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def load_record(path: str | os.PathLike[str]) -> Record:
@@ -157,9 +173,12 @@ def _parse(document: object) -> Record:
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise PsfError(f"field 'format' is not {FORMAT!r}")
     version = document.get("version")
-    if version != VERSION:
-        raise PsfError(f"field 'version' is {version!r}; this software reads {VERSION}")
-    if unknown := sorted(set(document) - _FIELDS):
+    if type(version) is not int or version not in _FIELDS:
+        raise PsfError(
+            f"field 'version' is {version!r}; this software reads {', '.join(map(str, _FIELDS))}: "
+            "update it, or estimate the blur again"
+        )
+    if unknown := sorted(set(document) - _FIELDS[version]):
         raise PsfError(f"field {unknown[0]!r} is unknown")
     described = document.get("psf")
     if not isinstance(described, dict):
@@ -174,7 +193,9 @@ def _parse(document: object) -> Record:
     if not isinstance(provenance, dict):
         raise PsfError("field 'provenance' must be an object")
     covariance, parameters = _parse_covariance(document.get("covariance"))
-    return Record(psf, covariance, parameters, gsd_m, provenance)
+    stored = document.get("distribution")
+    distribution = None if stored is None else PsfDistribution.from_dict(stored)
+    return Record(psf, covariance, parameters, gsd_m, provenance, distribution)
 
 
 def _parse_covariance(
@@ -215,16 +236,3 @@ def _check(record: Record, where: str) -> None:
         raise PsfError(f"{where}: field 'covariance.matrix' has a negative variance")
     if count and float(np.linalg.eigvalsh(matrix / (scale or 1.0)).min()) < -1e-9:
         raise PsfError(f"{where}: field 'covariance.matrix' has a negative eigenvalue")
-
-
-def _write_atomically(target: Path, text: str) -> None:
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

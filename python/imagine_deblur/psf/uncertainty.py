@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from imagine_deblur.errors import PsfError
 from imagine_deblur.psf.models import PSF
+from imagine_deblur.psf.otf_moments import OtfMoments, moments_of_draws
 from imagine_deblur.psf.record import Record
 
 FloatArray = npt.NDArray[np.float64]
@@ -59,6 +60,17 @@ def draw_psfs(record: Record, count: int = DRAWS, seed: int = 0) -> tuple[PSF, .
     centre = np.array([_parameter(record.psf, name) for name in record.parameters])
     drawn = rng.multivariate_normal(centre, record.covariance, size=count, method="svd")
     return tuple(_moved(record.psf, record.parameters, row) for row in drawn)
+
+
+def moments_of_record(record: Record) -> OtfMoments | None:
+    """Moments of the OTF over what a record holds possible; None where it says nothing of that.
+
+    A blind estimate's distribution goes before its covariance, which knows one peak only.
+    """
+    if record.distribution is not None:
+        return record.distribution.moments
+    drawn = draw_psfs(record)
+    return moments_of_draws(drawn) if drawn else None
 
 
 def mtf_band(record: Record, count: int = 251, seed: int = 0) -> Band:

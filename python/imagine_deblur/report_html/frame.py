@@ -158,20 +158,18 @@ def _estimated_again(psf: PSF, capture: Source) -> tuple[PSF, ...]:
     """Draws about an estimated PSF; a report does not hold the estimate's covariance."""
     from imagine_deblur.psf.estimation import estimate_psf
 
-    names = {"disk": "radius_px", "gaussian": "sigma_px"}
-    kinds = [component.kind for component in psf.components]
     rows, columns = min(capture.rows, _MOST_ESTIMATED), min(capture.columns, _MOST_ESTIMATED)
     top, left = (capture.rows - rows) // 2, (capture.columns - columns) // 2
     pixels = capture.read(top, left, rows, columns)
-    if not kinds or not set(kinds) <= set(names) or pixels.dtype != np.uint8:
+    if pixels.dtype != np.uint8:
         return ()
     try:
         estimate = estimate_psf([pixels if pixels.shape[2] == 3 else pixels[..., 0]])
     except EstimationError:
         return ()
-    places = [list(names).index(kind) for kind in kinds]
-    covariance = estimate.covariance[np.ix_(places, places)]
-    parameters = tuple(f"components[{i}].{names[kind]}" for i, kind in enumerate(kinds))
+    parameters, covariance = estimate.uncertain
+    if [part.kind for part in estimate.psf.components] != [part.kind for part in psf.components]:
+        return ()
     return draw_psfs(Record(psf, covariance, parameters), _DRAWS)
 
 

@@ -72,6 +72,15 @@ def replacing(path: Path, *, overwrite: bool) -> Iterator[int]:
         raise
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 file in place of `path`; see `replacing`."""
+    with replacing(path, overwrite=True) as descriptor:
+        data = text.encode("utf-8")
+        at = 0
+        while at < len(data):
+            at += os.write(descriptor, data[at:])
+
+
 def _refuse_special(path: Path) -> None:
     """Refuse to replace what is no file: as root, a rename over /dev/null would succeed."""
     try:

@@ -26,7 +26,6 @@ from imagine_deblur.degradation.shake import random_walk_kernel
 from imagine_deblur.errors import EstimationError
 from imagine_deblur.evaluation.protocols import scale_contrast, truncated_gaussian
 from imagine_deblur.psf import PSF, Disk, Gaussian, Motion, Sampled
-from imagine_deblur.psf.estimation import network
 from imagine_deblur.psf.estimation.estimator import estimate_from, summary_of
 from imagine_deblur.psf.estimation.quantisation_table import table_scalars
 from imagine_deblur.psf.otf_moments import (
@@ -34,7 +33,6 @@ from imagine_deblur.psf.otf_moments import (
     FREQUENCY,
     HIGHEST,
     OtfMoments,
-    moments_of_estimate,
     moments_of_normal,
     moments_of_psf,
 )
@@ -326,12 +324,11 @@ def example(scenes: SceneFiles, seed: int, index: int) -> dict[str, Any] | None:
         if summary is None:
             moments[name] = nothing
             continue
-        output = network.bundled()(summary, about)
-        moments[name] = moments_of_estimate(output)
-        scalars[k] = (*output.family, output.truncated, output.log_noise.mean + 6.0)
+        estimate = estimate_from(summary, about)
+        moments[name] = estimate.distribution.moments
+        scalars[k] = estimate.distribution.facts
         if k == 1 and not capture.round and rng.random() < 0.4:
-            guess = estimate_from(summary, about).psf
-            believed = guess if guess.components else believed
+            believed = estimate.psf if estimate.psf.components else believed
     result: dict[str, Any] = {
         "mode": mode,
         "kind": kind,

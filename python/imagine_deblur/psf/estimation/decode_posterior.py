@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from imagine_deblur.psf.distribution import RoundPart
 from imagine_deblur.psf.estimation import posterior
 from imagine_deblur.psf.estimation.network import (
     RADIUS_GRID,
@@ -70,3 +71,25 @@ def sigma_quantity(distribution: FloatArray) -> Quantity:
     step = float(SIGMA_GRID[1])
     low, lower, upper, high = step * posterior.quantiles(distribution, _LEVELS)
     return Quantity(value, float(upper - lower) / 2, (float(low), float(high)))
+
+
+def parts_of(output: Output, ensemble: Ensemble) -> tuple[RoundPart, RoundPart]:
+    """What a blind estimate holds possible: Gaussians alone, and disks times Gaussians."""
+    radius = calibrated(output.radius, ensemble, "radius_temperature")
+    alone = RADIUS_GRID < NO_DISK_PX
+    sigmas = (output.sigma_alone, output.sigma_with_disk)
+    without, with_disk = (
+        RoundPart(
+            RADIUS_GRID[chosen],
+            radius[chosen],
+            SIGMA_GRID,
+            calibrated(sigma, ensemble, "sigma_temperature"),
+        )
+        for chosen, sigma in zip((alone, ~alone), sigmas, strict=True)
+    )
+    return without, with_disk
+
+
+def facts_of(output: Output) -> FloatArray:
+    """See `psf.distribution.PsfDistribution.facts`."""
+    return np.array([*output.family, output.truncated, output.log_noise.mean + 6.0])

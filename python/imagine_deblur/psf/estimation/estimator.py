@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from imagine_deblur.errors import EstimationError, OptionsError
 from imagine_deblur.psf.components import Disk, Gaussian, Motion, Sampled
+from imagine_deblur.psf.distribution import PsfDistribution
 from imagine_deblur.psf.estimation import decode_posterior, directions, network, posterior
 from imagine_deblur.psf.estimation.blocks import BlockClasses, Image, check_image
 from imagine_deblur.psf.estimation.quantisation_table import table_scalars
 from imagine_deblur.psf.estimation.spectrum import BLOCK, FREQUENCY, Summary, summarise
 from imagine_deblur.psf.models import PSF
-from imagine_deblur.psf.otf_moments import OtfMoments, moments_of_estimate
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -77,11 +77,8 @@ class Estimate:
         Number of captures behind the estimate.
     blocks : int
         Number of informative blocks behind it.
-    otf : OtfMoments
-        Moments of the transfer function over the whole distribution of radius and sigma.
-    facts : (5,) float64 ndarray
-        Probabilities of a round blur, linear motion, shake and a kernel cut to 15x15 px, and the
-        predicted natural logarithm of the noise amplitude plus 6.
+    distribution : PsfDistribution
+        Everything held possible, which a record can hold.
     kinds : dict of str to float
         Shares of the frame that are scene, flat, dark, saturated, cloud.
     """
@@ -105,8 +102,7 @@ class Estimate:
     other_probability: float
     captures: int
     blocks: int
-    otf: OtfMoments
-    facts: FloatArray
+    distribution: PsfDistribution
     kinds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -132,8 +128,22 @@ class Estimate:
             parts.append(Gaussian(self.gaussian_sigma_px))
         return PSF(tuple(parts))
 
+    @property
+    def uncertain(self) -> tuple[tuple[str, ...], FloatArray]:
+        """The parameters of `psf` that have a covariance, by their names in a record, and that.
+
+        None where it is a sampled kernel or linear motion.
+        """
+        names = {"disk": "radius_px", "gaussian": "sigma_px"}
+        parts = self.psf.components
+        if self.motion is not None or any(part.kind not in names for part in parts):
+            return (), np.zeros((0, 0))
+        places = [list(names).index(part.kind) for part in parts]
+        listed = tuple(f"components[{i}].{names[part.kind]}" for i, part in enumerate(parts))
+        return listed, self.covariance[np.ix_(places, places)]
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Plain JSON values, without the distribution."""
         return {
             "disk_radius_px": self.disk_radius_px,
             "gaussian_sigma_px": self.gaussian_sigma_px,
@@ -294,6 +304,7 @@ def estimate_from(
     if family == "motion":
         angle = directions.motion_angle_deg(directions.harmonic(summary.sectors))
         motion = Motion(min(output.log_length.at(0.0, 0.0), 30.0), angle)
+    confidence = float(np.clip(within * round_share, 0.0, 1.0))
     return Estimate(
         disk_radius_px=radius.value,
         gaussian_sigma_px=sigma.value,
@@ -306,7 +317,7 @@ def estimate_from(
         width_se=float(width_se),
         noise=s,
         noise_interval=(s_low, s_high),
-        confidence=float(np.clip(within * round_share, 0.0, 1.0)),
+        confidence=confidence,
         truncated=bool(alone and output.truncated > 0.5),
         family=family,
         motion=motion,
@@ -314,8 +325,12 @@ def estimate_from(
         other_probability=float(output.family[2]),
         captures=captures,
         blocks=int(summary.blocks),
-        otf=moments_of_estimate(output),
-        facts=np.array([*output.family, output.truncated, output.log_noise.mean + 6.0]),
+        distribution=PsfDistribution(
+            decode_posterior.parts_of(output, ensemble),
+            family,
+            confidence,
+            decode_posterior.facts_of(output),
+        ),
         kinds=dict(summary.kinds),
     )
 

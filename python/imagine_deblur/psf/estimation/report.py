@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy.typing as npt
 
-from imagine_deblur.errors import EstimationError
+from imagine_deblur.errors import EstimationError, OutputExistsError
 from imagine_deblur.psf.estimation.blocks import Image
 from imagine_deblur.psf.estimation.estimator import (
+    Estimate,
     check_agreement,
     combine,
     estimate_from,
@@ -19,6 +21,7 @@ from imagine_deblur.psf.estimation.estimator import (
 )
 from imagine_deblur.psf.estimation.quantisation_table import table_scalars
 from imagine_deblur.psf.estimation.spectrum import Summary
+from imagine_deblur.psf.record import save_record
 
 JOINT = "(joint)"
 """Name of the record that uses all captures."""
@@ -42,7 +45,9 @@ class DecodedCapture:
     quantisation: npt.ArrayLike | bytes | None = None
 
 
-def report_records(captures: Iterable[DecodedCapture]) -> list[dict[str, Any]]:
+def estimate_all(
+    captures: Iterable[DecodedCapture],
+) -> list[tuple[str, Estimate | EstimationError]]:
     """Estimate each capture, then all together where there are several.
 
     Parameters
@@ -52,35 +57,93 @@ def report_records(captures: Iterable[DecodedCapture]) -> list[dict[str, Any]]:
 
     Returns
     -------
-    list of dict
-        Per capture ``{"file": name, **Estimate.to_dict()}``, or ``{"file": name, "refused":
-        reason, "message": text}``; at the end the record named ``"(joint)"`` where two captures
-        or more could be used. `succeeded` tells whether the command should exit with 0.
+    list of (name, Estimate or EstimationError)
+        At the end the one named ``"(joint)"`` where two captures or more could be used.
     """
-    records: list[dict[str, Any]] = []
+    found: list[tuple[str, Estimate | EstimationError]] = []
     summaries: list[Summary] = []
     tables = []
     for capture in captures:
         try:
             summary = summary_of(capture.image)
             table = table_scalars(capture.quantisation, known=capture.quantisation is not None)
-            estimate = estimate_from(summary, table)
+            found.append((capture.name, estimate_from(summary, table)))
         except EstimationError as error:
-            records.append({"file": capture.name, "refused": error.reason, "message": str(error)})
+            found.append((capture.name, error))
             continue
         summaries.append(summary)
         tables.append(table)
-        records.append({"file": capture.name, **estimate.to_dict()})
     if len(summaries) > 1:
         same = all((t == tables[0]).all() for t in tables)
         table = tables[0] if same else table_scalars(None, known=False)
         try:
             check_agreement(summaries, table)
             joint = estimate_from(combine(summaries), table, captures=len(summaries))
-            records.append({"file": JOINT, **joint.to_dict()})
+            found.append((JOINT, joint))
         except EstimationError as error:
-            records.append({"file": JOINT, "refused": error.reason, "message": str(error)})
-    return records
+            found.append((JOINT, error))
+    return found
+
+
+def report_records(captures: Iterable[DecodedCapture]) -> list[dict[str, Any]]:
+    """The results of `estimate_all` as plain JSON values.
+
+    Returns
+    -------
+    list of dict
+        Per capture ``{"file": name, **Estimate.to_dict()}``, or ``{"file": name, "refused":
+        reason, "message": text}``. `succeeded` tells whether the command should exit with 0.
+    """
+    return as_records(estimate_all(captures))
+
+
+def as_records(found: Iterable[tuple[str, Estimate | EstimationError]]) -> list[dict[str, Any]]:
+    """See `report_records`."""
+    return [
+        {"file": name, "refused": one.reason, "message": str(one)}
+        if isinstance(one, EstimationError)
+        else {"file": name, **one.to_dict()}
+        for name, one in found
+    ]
+
+
+def save_estimate(
+    path: str | os.PathLike[str],
+    found: Sequence[tuple[str, Estimate | EstimationError]],
+    *,
+    overwrite: bool = False,
+) -> None:
+    """Save the last usable result of `estimate_all`, the joint one of several captures.
+
+    The record holds the PSF, the covariance of its parameters and the whole distribution, so that
+    ``--psf RECORD`` undoes the blur by the rules of a frame's own estimate.
+
+    Raises
+    ------
+    EstimationError
+        No capture could be used.
+    OutputExistsError
+        `path` exists and `overwrite` is false.
+    """
+    if not overwrite and os.path.lexists(path):
+        raise OutputExistsError(path)
+    usable = [one for _, one in found if not isinstance(one, EstimationError)]
+    if not usable:
+        raise EstimationError("no capture could be used; nothing was saved", reason="flat")
+    best = usable[-1]
+    parameters, covariance = best.uncertain
+    save_record(
+        path,
+        best.psf,
+        covariance=covariance if parameters else None,
+        parameters=parameters,
+        distribution=best.distribution,
+        provenance={
+            "method": "blind",
+            "captures": [name for name, _ in found if name != JOINT],
+            "confidence": best.confidence,
+        },
+    )
 
 
 def succeeded(records: Iterable[Mapping[str, Any]]) -> bool:
