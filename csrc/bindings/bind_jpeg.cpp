@@ -11,6 +11,7 @@
 #include "bindings/array_view.h"
 #include "bindings/register.h"
 #include "jpeg/codec.h"
+#include "jpeg/quality.h"
 
 namespace py = pybind11;
 
@@ -43,10 +44,26 @@ Subsampling subsampling_from(const std::string& name) {
               {.field = "subsampling"});
 }
 
-WriterOptions writer_options(int quality, const std::string& subsampling, bool progressive,
-                             bool optimise, std::int64_t max_memory_bytes) {
+using Table = py::array_t<std::uint16_t, py::array::c_style | py::array::forcecast>;
+
+std::vector<QuantisationTable> tables_from(const std::vector<Table>& arrays) {
+  std::vector<QuantisationTable> tables;
+  for (const Table& array : arrays) {
+    if (array.ndim() != 2 || array.shape(0) != 8 || array.shape(1) != 8) {
+      throw Error(ErrorKind::kOptions, "a quantisation table must have the shape (8, 8)",
+                  {.field = "quantisation"});
+    }
+    std::copy(array.data(), array.data() + 64, tables.emplace_back().begin());
+  }
+  return tables;
+}
+
+WriterOptions writer_options(int quality, const std::vector<Table>& quantisation,
+                             const std::string& subsampling, bool progressive, bool optimise,
+                             std::int64_t max_memory_bytes) {
   WriterOptions options;
   options.quality = quality;
+  options.quantisation = tables_from(quantisation);
   options.subsampling = subsampling_from(subsampling);
   options.progressive = progressive;
   options.optimise = optimise;
@@ -96,13 +113,14 @@ py::array_t<std::uint8_t> read_rows(JpegReader& reader, int count) {
 }
 
 py::bytes encode(const py::array& image, int quality, const std::string& subsampling,
-                 bool progressive) {
+                 bool progressive, const std::vector<Table>& quantisation) {
   const InterleavedView view = read_only_frame(image);
   if (view.shape.type != SampleType::kUint8) {
     throw Error(ErrorKind::kInputImage, "only uint8 arrays can be encoded as JPEG");
   }
   const WriterOptions options =
-      writer_options(quality, subsampling, progressive, false, std::int64_t{1} << 31);
+      writer_options(quality, quantisation, subsampling, progressive, false,
+                     std::int64_t{1} << 31);
   std::vector<std::uint8_t> encoded;
   {
     const py::gil_scoped_release unlocked;
@@ -110,6 +128,40 @@ py::bytes encode(const py::array& image, int quality, const std::string& subsamp
                           view.shape.columns, view.shape.bands, view.row_stride, options);
   }
   return {reinterpret_cast<const char*>(encoded.data()), encoded.size()};
+}
+
+// Codes what `from` still has to read afresh, with its metadata; returns the bytes without a
+// descriptor.
+py::object recode(JpegReader& from, const JpegOutput& output) {
+  ScanlineReader& reader = from.reader();
+  const int rows = reader.info().rows, columns = reader.info().columns;
+  const int bands = reader.info().bands;
+  std::vector<std::uint8_t> encoded;
+  {
+    const py::gil_scoped_release unlocked;
+    WriterOptions options = output.options;
+    options.metadata = output.metadata(reader);
+    ScanlineWriter writer =
+        output.descriptor < 0
+            ? ScanlineWriter::to_memory(encoded, rows, columns, bands, options)
+            : ScanlineWriter::to_descriptor(output.descriptor, rows, columns, bands, options);
+    constexpr int kScanlines = 16;  // one row of 4:2:0 blocks
+    const std::ptrdiff_t row_bytes = static_cast<std::ptrdiff_t>(columns) * bands;
+    std::vector<std::uint8_t> scanlines(static_cast<std::size_t>(kScanlines * row_bytes));
+    while (writer.rows_written() < rows) {
+      const int count = std::min(kScanlines, rows - writer.rows_written());
+      writer.write_rows(reader.read_rows(count, scanlines.data(), row_bytes), scanlines.data(),
+                        row_bytes);
+    }
+    writer.finish();
+  }
+  if (output.descriptor >= 0) return py::none();
+  return py::bytes(reinterpret_cast<const char*>(encoded.data()), encoded.size());
+}
+
+int nearest_quality(const std::vector<Table>& arrays) {
+  const JpegColour colour = arrays.size() < 3 ? JpegColour::kGrey : JpegColour::kYcbcr;
+  return estimate_quality(tables_from(arrays), colour).quality;
 }
 
 }  // namespace
@@ -163,18 +215,23 @@ void register_jpeg(py::module_& module) {
   py::class_<JpegOutput>(module, "JpegOutput")
       .def(py::init([](int descriptor, int quality, const std::string& subsampling,
                        bool progressive, bool optimise, std::int64_t max_memory_bytes,
-                       const std::string& xmp, const std::string& comment) {
-             return JpegOutput{writer_options(quality, subsampling, progressive, optimise,
-                                              max_memory_bytes),
+                       const std::string& xmp, const std::string& comment,
+                       const std::vector<Table>& quantisation) {
+             return JpegOutput{writer_options(quality, quantisation, subsampling, progressive,
+                                              optimise, max_memory_bytes),
                                descriptor, xmp, comment};
            }),
            py::kw_only(), py::arg("descriptor") = -1, py::arg("quality") = 95,
            py::arg("subsampling") = "4:2:0", py::arg("progressive") = false,
            py::arg("optimise") = false, py::arg("max_memory_bytes") = limits.max_memory_bytes,
-           py::arg("xmp") = "", py::arg("comment") = "");
+           py::arg("xmp") = "", py::arg("comment") = "",
+           py::arg("quantisation") = std::vector<Table>{});
 
   module.def("encode_jpeg", &encode, py::arg("image"), py::kw_only(), py::arg("quality") = 95,
-             py::arg("subsampling") = "4:2:0", py::arg("progressive") = false);
+             py::arg("subsampling") = "4:2:0", py::arg("progressive") = false,
+             py::arg("quantisation") = std::vector<Table>{});
+  module.def("recode_jpeg", &recode, py::arg("reader"), py::arg("output"));
+  module.def("nearest_quality", &nearest_quality, py::arg("quantisation"));
 }
 
 }  // namespace imagine_deblur

@@ -1,6 +1,7 @@
 #include "jpeg/scanline_writer.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <optional>
 #include <utility>
@@ -33,6 +34,27 @@ void check_range(const std::string& field, int value, int least, int most) {
   if (value < least || value > most) {
     throw_option(field, std::to_string(value),
                  std::to_string(least) + " to " + std::to_string(most));
+  }
+}
+
+void check_tables(const std::vector<QuantisationTable>& tables) {
+  if (tables.size() > 2) {
+    throw_option("quantisation tables", std::to_string(tables.size()), "luma's and chroma's");
+  }
+  for (const QuantisationTable& table : tables) {
+    for (const std::uint16_t step : table) check_range("quantisation step", step, 1, 255);
+  }
+}
+
+// Colour has its differences in table 1; a table alone is for both.
+void set_tables(jpeg_compress_struct& encoder, const std::vector<QuantisationTable>& tables) {
+  if (tables.empty()) return;
+  constexpr int kWithoutScaling = 100;  // per cent
+  for (int slot = 0; slot < 2; ++slot) {
+    const QuantisationTable& from = slot == 0 ? tables.front() : tables.back();
+    std::array<unsigned int, 64> steps{};
+    std::copy(from.begin(), from.end(), steps.begin());
+    jpeg_add_quant_table(&encoder, slot, steps.data(), kWithoutScaling, TRUE);
   }
 }
 
@@ -130,6 +152,7 @@ void ScanlineWriter::Impl::start_step(void* self) {
   e.in_color_space = my.bands == 1 ? JCS_GRAYSCALE : JCS_RGB;
   jpeg_set_defaults(&e);
   jpeg_set_quality(&e, my.options.quality, TRUE);
+  set_tables(e, my.options.quantisation);
   const jpeg_internal::Sampling luma = luma_sampling(my.options.subsampling, my.bands);
   e.comp_info[0].h_samp_factor = luma.horizontal;
   e.comp_info[0].v_samp_factor = luma.vertical;
@@ -195,6 +218,7 @@ void ScanlineWriter::Impl::open(int image_rows, int image_columns, int image_ban
     throw_option("bands", std::to_string(bands), "1 (grey) or 3 (RGB)");
   }
   check_range("quality", options.quality, 1, 100);
+  check_tables(options.quantisation);
   check_range("restart_rows", options.restart_rows, 0, 65'535);
   check_metadata(options.metadata);
   const bool whole_frame = options.progressive || options.optimise;

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "jpeg/jpeg_info.h"
 #include "jpeg/metadata.h"
 
 namespace imagine_deblur {
@@ -22,6 +23,8 @@ enum class Subsampling { k444, k422, k420 };
 
 struct WriterOptions {
   int quality = 95;  // 1..100, baseline tables
+  // In place of those of `quality`: luma's, or luma's and chroma's; values 1..255.
+  std::vector<QuantisationTable> quantisation;
   Subsampling subsampling = Subsampling::k420;
   bool progressive = false;
   bool optimise = false;  // Huffman tables fitted to the frame; implied by progressive

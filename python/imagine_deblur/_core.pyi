@@ -20,7 +20,10 @@ def encode_jpeg(
     quality: int = 95,
     subsampling: str = "4:2:0",
     progressive: bool = False,
+    quantisation: Sequence[NDArray[np.uint16]] = (),
 ) -> bytes: ...
+def recode_jpeg(reader: JpegReader, output: JpegOutput) -> bytes | None: ...
+def nearest_quality(quantisation: Sequence[NDArray[np.uint16]]) -> int: ...
 def frame_shape(image: Frame) -> tuple[int, int, int]: ...
 def pipeline_bytes(
     rows: int,
@@ -243,6 +246,7 @@ class JpegOutput:
         max_memory_bytes: int = ...,
         xmp: str = "",
         comment: str = "",
+        quantisation: Sequence[NDArray[np.uint16]] = (),
     ) -> None: ...
 
 class PipelineOptions:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from numbers import Real
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +85,11 @@ def _option(
     """Return a field of `Options`; `kind` reads its value from the command line."""
     about = {"help": text, "group": group, "choices": choices, "between": between}
     return field(default=default, metadata={**about, "metavar": metavar, "kind": kind})
+
+
+def whole_number_or_auto(text: str) -> int | str:
+    """Return what a text means; its name is in the command line's message."""
+    return text if text == "auto" else int(text)
 
 
 _BLUR, _OUTPUT, _LIMITS = "blur and model", "output", "limits"
@@ -159,8 +164,19 @@ class Options:
         metavar="SECONDS",
         kind=float,
     )
-    quality: int = _option(
-        95, "JPEG quality of the output", _OUTPUT, between=(1, 100), metavar="N", kind=int
+    quality: int | Literal["auto"] = _option(
+        95,
+        "JPEG quality of the output, 1 to 100; 'auto': the capture's own tables, as much finer as "
+        "the coder needs to leave the gain alone",
+        _OUTPUT,
+        metavar="N",
+        kind=whole_number_or_auto,
+    )
+    max_bytes: int | str | None = _option(
+        None,
+        "largest output file; its quality is lowered as far as that takes, and reported",
+        _OUTPUT,
+        metavar="BYTES",
     )
     subsampling: str = _option(
         "keep",
@@ -249,6 +265,10 @@ class Options:
             if value is not None and not (is_finite(value) and value > 0):
                 raise OptionsError(name, value, "a positive number, or None")
         parse_bytes("max_ram", self.max_ram)
+        if self.max_bytes is not None:
+            parse_bytes("max_bytes", self.max_bytes)
+        if self.quality != "auto":
+            _check_between("quality", self.quality, 1, 100)
 
     @property
     def ram_bytes(self) -> int:
@@ -276,7 +296,8 @@ class OptionChanges(TypedDict, total=False):
     without_information: str
     self_ensemble: int
     deadline: float | None
-    quality: int
+    quality: int | Literal["auto"]
+    max_bytes: int | str | None
     subsampling: str
     progressive: bool
     overwrite: bool

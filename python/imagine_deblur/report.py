@@ -56,6 +56,11 @@ class Report:
     warnings : tuple of str
     version : str
         Of imagine_deblur.
+    quality : int or None
+        JPEG quality of the output, or the one whose tables are nearest to the output's; None for
+        arrays.
+    output_bytes : int or None
+        Size of the output, None for arrays.
     """
 
     source: str | None
@@ -85,6 +90,8 @@ class Report:
     threads: int
     warnings: tuple[str, ...] = field(default=())
     version: str = ""
+    quality: int | None = None
+    output_bytes: int | None = None
     block_map: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)
 
     def as_dict(self) -> dict[str, Any]:

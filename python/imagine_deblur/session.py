@@ -16,6 +16,8 @@ from imagine_deblur import _core
 from imagine_deblur.capture.analysis import named_blur
 from imagine_deblur.capture.jpeg_file import JpegFile
 from imagine_deblur.capture.result import Analysis, Capture
+from imagine_deblur.coding import write_frame
+from imagine_deblur.engines.model import IDENTITY
 from imagine_deblur.errors import InputImageError, OptionsError
 from imagine_deblur.options import OptionChanges, Options
 from imagine_deblur.psf.field import PsfField
@@ -115,7 +117,10 @@ class Session:
         said = facts(run, found)
 
         def encode(descriptor: int) -> tuple[dict[str, Any], bytes | None]:
-            return run.jpeg(file.reader, file.output(descriptor, said), progress)
+            restored = run.model is not IDENTITY
+            return write_frame(
+                run, file, self.options, said, progress, descriptor, restored=restored
+            )
 
         if isinstance(target, Path):
             with replacing(target, overwrite=self.options.overwrite) as descriptor:

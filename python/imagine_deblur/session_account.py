@@ -102,6 +102,8 @@ def report_of(
         strips=native["strips"],
         margin_rows=native["margin_rows"],
         replaced_blocks=native["replaced_blocks"],
+        quality=native.get("quality"),
+        output_bytes=native.get("output_bytes"),
         block_map=None if check is None else check.frame_mask(shape[0], shape[1]),
         threads=parts.threads,
         warnings=found.warnings,

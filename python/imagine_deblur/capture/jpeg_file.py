@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -99,26 +99,41 @@ class JpegFile:
             found.append("the CMYK profile was dropped: the output is RGB")
         return tuple(found)
 
-    def output(self, descriptor: int, facts: Mapping[str, Any]) -> _core.JpegOutput:
+    def output(
+        self,
+        descriptor: int,
+        facts: Mapping[str, Any] | None,
+        *,
+        quality: int,
+        tables: Sequence[NDArray[np.uint16]] = (),
+        subsampling: str | None = None,
+    ) -> _core.JpegOutput:
         """Return how the restored frame is written.
 
         Parameters
         ----------
         descriptor : int
             Of the open file; -1 keeps the bytes in memory.
-        facts : mapping
-            Provenance, as plain JSON values.
+        facts : mapping or None
+            Provenance, as plain JSON values; None where the metadata holds it already.
+        quality : int
+            Of the standard tables.
+        tables : sequence of (8, 8) uint16 ndarray
+            In their place, luma's and chroma's.
+        subsampling : str, optional
+            In place of what the options ask for.
         """
-        subsampling = self._options.subsampling
+        subsampling = subsampling or self._options.subsampling
         if subsampling == "keep":
             found = self.info["subsampling"]
             subsampling = found if found in ("4:4:4", "4:2:2", "4:2:0") else "4:2:0"
         return _core.JpegOutput(
             descriptor=descriptor,
-            quality=self._options.quality,
+            quality=quality,
+            quantisation=tables,
             subsampling=subsampling,
             progressive=self._options.progressive,
             max_memory_bytes=self._max_memory_bytes,
-            xmp=xmp(facts),
-            comment=comment(facts),
+            xmp="" if facts is None else xmp(facts),
+            comment="" if facts is None else comment(facts),
         )
