@@ -106,11 +106,18 @@ def _gallery() -> str:
 def _help() -> str:
     """Return the help of every command, as the command itself prints it."""
     from imagine_deblur.cli.main import build_parser
+    from imagine_deblur.cli.parser import Help
+
+    class Wide(Help):
+        """As wide as a page, whatever the terminal that builds it."""
+
+        def __init__(self, prog: str) -> None:
+            super().__init__(prog, width=88)
 
     parts: list[str] = []
 
     def add(name: str, parser: argparse.ArgumentParser, depth: int) -> None:
-        parser.formatter_class = _Formatter
+        parser.formatter_class = Wide
         parts.append(f"{'#' * depth} {name}\n\n```text\n{parser.format_help().rstrip()}\n```\n")
         for action in parser._actions:
             if isinstance(action, argparse._SubParsersAction):
@@ -119,10 +126,3 @@ def _help() -> str:
 
     add("imagine-deblur", build_parser(), 2)
     return "\n".join(parts)
-
-
-class _Formatter(argparse.HelpFormatter):
-    """Help as wide as a page, whatever the terminal that builds it."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, width=88)

@@ -21,6 +21,10 @@ def add_parser(commands: Any) -> None:
         help="restore a synthetic scene and measure it",
         description="Make a synthetic scene, degrade it (defocus, noise, JPEG), restore it blind "
         "and write capture.jpg, capture.restored.jpg and before_after.jpg.",
+        examples="""
+        imagine-deblur demo -o demo
+        imagine-deblur demo --radius 7 --rows 512 --columns 768
+        """,
     )
     parser.add_argument("-o", "--output", default="demo", metavar="DIR")
     parser.add_argument("--radius", type=float, default=5.0, help="defocus radius, px")

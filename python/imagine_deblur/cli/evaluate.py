@@ -19,6 +19,10 @@ def add_parser(commands: Any) -> None:
         help="measure models by protocol (needs the extra [train] for reading scenes)",
         description="Degrade the sharp scenes of a folder by a protocol, restore them with every "
         "method and print the table.",
+        examples="""
+        imagine-deblur evaluate --protocol imagine90 --data scenes/val --limit 8
+        imagine-deblur evaluate --protocol defocus+ --data scenes/test --model mine.onnx
+        """,
     )
     parser.add_argument(
         "--protocol",

@@ -28,7 +28,14 @@ _FEATURES = (
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
-    parser = commands.add_parser("info", help="build, CPU, runtimes, cores, limits, models")
+    parser = commands.add_parser(
+        "info",
+        help="build, CPU, runtimes, cores, limits, models",
+        description="Print what this installation and this machine are, for reports of faults.",
+        examples="""
+        imagine-deblur info --json
+        """,
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from typing import Any
 
 from imagine_deblur.cli.progress import STATUS
 
@@ -36,34 +35,6 @@ class _Handler(logging.Handler):
             pass
         except Exception:
             self.handleError(record)
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser with ``-v``, ``-q`` and ``--log-level``, before a command's name or after it."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        left_out: Any = argparse.SUPPRESS  # so that a command's default is not taken for an answer
-        self.add_argument(
-            "-v",
-            "--verbose",
-            action="store_true",
-            default=left_out,
-            help="tell more, as --log-level debug",
-        )
-        self.add_argument(
-            "-q",
-            "--quiet",
-            action="store_true",
-            default=left_out,
-            help="errors only: no progress, no summary, no warnings; as --log-level error",
-        )
-        self.add_argument(
-            "--log-level",
-            choices=LEVELS,
-            default=left_out,
-            help="the least important messages shown on standard error (default: info)",
-        )
 
 
 def level(parsed: argparse.Namespace) -> int:

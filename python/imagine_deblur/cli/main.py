@@ -9,10 +9,12 @@ import sys
 from collections.abc import Sequence
 
 from imagine_deblur._version import VERSION
-from imagine_deblur.cli import demo, evaluate, info, process, psf, report, train, watch
+from imagine_deblur.cli import completion, demo, evaluate, info, process, psf, report, train, watch
+from imagine_deblur.cli.configuration import apply as configure
 from imagine_deblur.cli.exit_codes import exit_code
-from imagine_deblur.cli.logs import Parser, set_up
-from imagine_deblur.errors import ImagineDeblurError
+from imagine_deblur.cli.logs import set_up
+from imagine_deblur.cli.parser import Parser
+from imagine_deblur.errors import ImagineDeblurError, OptionsError
 
 _log = logging.getLogger(__name__)
 
@@ -21,12 +23,20 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command."""
     parser = Parser(
         prog="imagine-deblur",
-        description="Restore out-of-focus Earth-observation captures.",
+        description="Restore out-of-focus Earth-observation captures. "
+        "'imagine-deblur COMMAND --help' tells about each command.",
+        examples="""
+        imagine-deblur demo                            # a made-up scene, to see it work
+        imagine-deblur process capture.jpg             # the blur is found in the capture
+        imagine-deblur process captures/ -o restored/  # a folder
+        imagine-deblur info                            # this installation and this machine
+        """,
     )
     parser.add_argument("--version", action="version", version=f"imagine-deblur {VERSION}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in (process, report, psf, demo, info, evaluate, train, watch):
         command.add_parser(commands)
+    completion.add_parser(commands, build_parser)
     return parser
 
 
@@ -43,9 +53,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         The exit code.
     """
-    parsed = build_parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    parser = build_parser()
+    used: list[str] = []
+    wrong: Exception | None = None
+    try:
+        used = configure(parser, given, os.environ)
+    except (OptionsError, OSError) as error:
+        wrong = error  # told below, once it is known how to tell
+    parsed = parser.parse_args(given)
     set_up(parsed)
     try:
+        if wrong is not None:
+            raise wrong
+        if used:
+            _log.info("options from %s", ", ".join(used))
         code: int = parsed.run(parsed)
         sys.stdout.flush()
     except KeyboardInterrupt:

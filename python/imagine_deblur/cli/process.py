@@ -37,6 +37,15 @@ def add_parser(commands: Any) -> None:
         description="Restore JPEG captures. Outputs are complete or not there; sources are never "
         "touched. On a terminal it shows how far it is; otherwise it prints one JSON line a "
         "capture. Several captures end with a summary.",
+        examples="""
+        imagine-deblur process capture.jpg                    # writes capture.restored.jpg
+        imagine-deblur process captures/ -r -o restored/      # with sub-folders
+        imagine-deblur process captures/ -o restored/ --psf lens.json --skip-existing
+        imagine-deblur process capture.jpg --quality auto     # a file like the capture's
+        imagine-deblur process capture.jpg --max-bytes 200kB  # for a downlink
+        imagine-deblur process captures/ -o restored/ --json > run.jsonl
+        imagine-deblur process - < capture.jpg > restored.jpg
+        """,
     )
     parser.add_argument(
         "sources",

@@ -22,6 +22,9 @@ def add_parser(commands: Any) -> None:
         help="the blur of captures, from themselves",
         description="Estimate the blur of each capture, and of all together as captures of one "
         "instrument. Exit code 6 when one was refused.",
+        examples="""
+        imagine-deblur psf estimate captures/*.jpg -o lens.json
+        """,
     )
     estimate.add_argument("files", nargs="+", metavar="FILE")
     estimate.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -30,7 +33,13 @@ def add_parser(commands: Any) -> None:
     estimate.set_defaults(run=run_estimate)
 
     calibrate = actions.add_parser(
-        "calibrate", help="the blur of captures, against a sharp reference"
+        "calibrate",
+        help="the blur of captures, against a sharp reference",
+        description="Measure the blur of captures against a sharp picture of the same ground; "
+        "they need not be aligned. Needs the extra [geo].",
+        examples="""
+        imagine-deblur psf calibrate pass1.jpg --reference T33TUM_TCI.jp2 -o lens.json
+        """,
     )
     calibrate.add_argument("files", nargs="+", metavar="CAPTURE")
     calibrate.add_argument(
@@ -58,7 +67,15 @@ def add_parser(commands: Any) -> None:
     calibrate.add_argument("--json", action="store_true")
     calibrate.set_defaults(run=run_calibrate)
 
-    show = actions.add_parser("show", help="figures and plots of a PSF record")
+    show = actions.add_parser(
+        "show",
+        help="figures and plots of a PSF record",
+        description="Print the figures of a PSF; with -o draw it (needs the extra [plot]).",
+        examples="""
+        imagine-deblur psf show lens.json -o lens.png
+        imagine-deblur psf show disk:4 --json
+        """,
+    )
     show.add_argument("record", help="a PSF record, or disk:R, disk:R,SIGMA, gauss:SIGMA")
     show.add_argument("--json", action="store_true")
     show.add_argument("-o", "--output", metavar="PLOT.png", help="write the plots")

@@ -15,6 +15,10 @@ def add_parser(commands: Any) -> None:
         help="one HTML file to look at what a run did",
         description="Write one HTML file that works offline: of one capture sliders, MTF, noise, "
         "blocks and provenance; of several an index with thumbnails. Needs the extra [report].",
+        examples="""
+        imagine-deblur report run.jsonl -o report.html --each pages/
+        imagine-deblur report outbox/ --captures inbox/ -o pass.html
+        """,
     )
     parser.add_argument(
         "source",

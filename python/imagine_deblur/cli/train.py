@@ -9,7 +9,14 @@ from typing import Any
 
 def add_parser(commands: Any) -> None:
     """Add the commands to the parser."""
-    train = commands.add_parser("train", help="train a network on a folder of sharp images")
+    train = commands.add_parser(
+        "train",
+        help="train a network on a folder of sharp images",
+        examples="""
+        imagine-deblur train fast scenes/ runs/mine --set optim.steps=30000
+        imagine-deblur train --queue queue.toml runs/ --status
+        """,
+    )
     train.usage = (
         "imagine-deblur train CONFIG DATA RUN [options]\n"
         "       imagine-deblur train --queue QUEUE RUNS [--data DATA] [--status] [--device DEVICE]"
@@ -38,7 +45,13 @@ def add_parser(commands: Any) -> None:
     published.add_argument("--workers", type=int, help="processes that make batches ahead")
     train.set_defaults(run=run_train)
 
-    export = commands.add_parser("export", help="write a checkpoint as ONNX")
+    export = commands.add_parser(
+        "export",
+        help="write a checkpoint as ONNX",
+        examples="""
+        imagine-deblur export runs/mine/checkpoint.pt mine.onnx
+        """,
+    )
     export.add_argument("checkpoint")
     export.add_argument("path")
     export.add_argument("--tile", type=int, help="fixed tile side, px; any size by default")
@@ -53,7 +66,13 @@ def add_parser(commands: Any) -> None:
     )
     export.set_defaults(run=run_export)
 
-    quantise = commands.add_parser("quantise", help="write the int8 version of an exported network")
+    quantise = commands.add_parser(
+        "quantise",
+        help="write the int8 version of an exported network",
+        examples="""
+        imagine-deblur quantise mine.onnx mine.int8.onnx scenes/train
+        """,
+    )
     quantise.add_argument("model", help="ONNX file written by export")
     quantise.add_argument("path", help="usually NAME.int8.onnx beside NAME.onnx")
     quantise.add_argument(

@@ -29,6 +29,10 @@ def add_parser(commands: Any) -> None:
         "Exit codes: 0 stopped or done; 2 wrong usage; 5 out of memory; 8 a file error; 9 another "
         "service has the inbox; 10 nothing moved for --hang-after; 130 interrupted; with --once "
         "also 4 the model cannot be trusted, 5 no room, 8 a capture cannot be read.",
+        examples="""
+        imagine-deblur watch inbox/ outbox/ --psf lens.json --max-ram 280MB
+        imagine-deblur watch inbox/ outbox/ --once    # what is there, then stop
+        """,
     )
     parser.add_argument("inbox", type=Path, metavar="INBOX")
     parser.add_argument("outbox", type=Path, metavar="OUTBOX")
