@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from imagine_deblur import _core
 from imagine_deblur.capture.jpeg_file import JpegFile
+from imagine_deblur.engines.model import IDENTITY
 from imagine_deblur.errors import OptionsError
 from imagine_deblur.options import Options, parse_bytes
 from imagine_deblur.session_parts import Progress, Run
@@ -85,8 +86,6 @@ def write_frame(
     facts: Mapping[str, Any],
     progress: Progress | None,
     descriptor: int,
-    *,
-    restored: bool,
 ) -> tuple[dict[str, Any], bytes | None]:
     """Restore a capture into a JPEG of the quality and size that the options ask for.
 
@@ -100,8 +99,6 @@ def write_frame(
     progress : callable or None
     descriptor : int
         Of the open output; -1 returns the bytes.
-    restored : bool
-        False for a capture that is passed through.
 
     Returns
     -------
@@ -115,6 +112,7 @@ def write_frame(
     OptionsError
         The frame takes more than `max_bytes` even at quality 1.
     """
+    restored = run.model is not IDENTITY
     coding = choose_coding(options.quality, file.info, restored=restored)
     if options.max_bytes is None:
         output = file.output(descriptor, facts, quality=coding.quality, tables=coding.tables)

@@ -17,7 +17,6 @@ from imagine_deblur.capture.analysis import named_blur
 from imagine_deblur.capture.jpeg_file import JpegFile
 from imagine_deblur.capture.result import Analysis, Capture
 from imagine_deblur.coding import write_frame
-from imagine_deblur.engines.model import IDENTITY
 from imagine_deblur.errors import InputImageError, OptionsError
 from imagine_deblur.options import OptionChanges, Options
 from imagine_deblur.psf.field import PsfField
@@ -117,10 +116,7 @@ class Session:
         said = facts(run, found)
 
         def encode(descriptor: int) -> tuple[dict[str, Any], bytes | None]:
-            restored = run.model is not IDENTITY
-            return write_frame(
-                run, file, self.options, said, progress, descriptor, restored=restored
-            )
+            return write_frame(run, file, self.options, said, progress, descriptor)
 
         if isinstance(target, Path):
             with replacing(target, overwrite=self.options.overwrite) as descriptor:
