@@ -53,7 +53,7 @@ build/.installed: build/.tools pyproject.toml $(shell find CMakeLists.txt csrc -
 	@touch $@
 
 build/.dev: build/.installed
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pip install -q --no-build-isolation -e ".[dev,geo]"
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pip install -q --no-build-isolation -e ".[dev,geo,archive]"
 	@touch $@
 
 demo: build/.installed

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
 import errno
 
+from imagine_deblur import errors
 from imagine_deblur.errors import (
     CalibrationError,
     EngineError,
@@ -28,11 +30,31 @@ _EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
 
 def exit_code(error: BaseException) -> int:
     """Return the exit code for an exception, see the package's docstring."""
-    if isinstance(error, KeyboardInterrupt):
+    return _code(type(error), getattr(error, "errno", None))
+
+
+def exit_code_of(kind: str, number: int | None = None) -> int:
+    """Return the exit code for an exception that another process had.
+
+    Parameters
+    ----------
+    kind : str
+        Its class's name; one that is not known is taken for a file error.
+    number : int, optional
+        Its ``errno``.
+    """
+    found = getattr(errors, kind, None) or getattr(builtins, kind, None)
+    if isinstance(found, type) and issubclass(found, BaseException):
+        return _code(found, number)
+    return _code(OSError, number)
+
+
+def _code(kind: type[BaseException], number: int | None) -> int:
+    if issubclass(kind, KeyboardInterrupt):
         return 130
-    for kind, code in _EXIT_CODES:
-        if isinstance(error, kind):
+    for known, code in _EXIT_CODES:
+        if issubclass(kind, known):
             return code
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM):
+    if issubclass(kind, OSError) and number in (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM):
         return 5
     return 8

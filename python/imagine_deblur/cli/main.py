@@ -9,7 +9,18 @@ import sys
 from collections.abc import Sequence
 
 from imagine_deblur._version import VERSION
-from imagine_deblur.cli import completion, demo, evaluate, info, process, psf, report, train, watch
+from imagine_deblur.cli import (
+    batch,
+    completion,
+    demo,
+    evaluate,
+    info,
+    process,
+    psf,
+    report,
+    train,
+    watch,
+)
 from imagine_deblur.cli.configuration import apply as configure
 from imagine_deblur.cli.exit_codes import exit_code
 from imagine_deblur.cli.logs import set_up
@@ -34,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"imagine-deblur {VERSION}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (process, report, psf, demo, info, evaluate, train, watch):
+    for command in (process, batch, report, psf, demo, info, evaluate, train, watch):
         command.add_parser(commands)
     completion.add_parser(commands, build_parser)
     return parser

@@ -61,11 +61,7 @@ def replacing(path: Path, *, overwrite: bool) -> Iterator[int]:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        if overwrite:
-            os.replace(name, path)
-        else:
-            _claim(name, path)
-        _sync_folder(folder)
+        publish(name, path, overwrite=overwrite)
     except BaseException:
         with suppress(FileNotFoundError):
             os.unlink(name)
@@ -79,6 +75,30 @@ def write_text(path: Path, text: str) -> None:
         at = 0
         while at < len(data):
             at += os.write(descriptor, data[at:])
+
+
+def publish(finished: str | os.PathLike[str], path: Path, *, overwrite: bool) -> None:
+    """Give a finished file, already flushed to the disk, its name, and flush the folder.
+
+    Parameters
+    ----------
+    finished : path
+        On the file system of `path`; it is gone afterwards.
+    path : Path
+    overwrite : bool
+        As for `replacing`.
+
+    Raises
+    ------
+    OutputExistsError, OSError
+        As for `replacing`; `finished` is still there.
+    """
+    _refuse_special(path)
+    if overwrite:
+        os.replace(finished, path)
+    else:
+        _claim(os.fspath(finished), path)
+    _sync_folder(path.parent)
 
 
 def _refuse_special(path: Path) -> None:

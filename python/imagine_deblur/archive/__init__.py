@@ -1,0 +1,10 @@
+"""Whole archives on many cores: batches, lineage in STAC, PSFs by instrument and epoch.
+
+What one frame needs lives elsewhere; nothing here is imported by the payload's path.
+"""
+
+from __future__ import annotations
+
+from imagine_deblur.archive.batch import BatchSummary, restore_archive
+
+__all__ = ["BatchSummary", "restore_archive"]

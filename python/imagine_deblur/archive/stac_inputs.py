@@ -1,0 +1,129 @@
+"""The images of STAC items, collections, catalogs and search results, by pystac."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from imagine_deblur.archive.extras import require
+from imagine_deblur.archive.item import Item, scheme_of
+from imagine_deblur.archive.remote import filesystem, typed
+from imagine_deblur.errors import InputImageError
+
+_IMAGES = ("image/jpeg", "image/tiff", "image/jp2", "image/png")
+_NOT_DATA = {"thumbnail", "overview", "metadata"}
+_LARGEST = 256 << 20  # bytes of one document; a search result of 10,000 items has about 100 MB
+
+
+def read(href: str, assets: Sequence[str], timeout: float) -> Iterator[Item | tuple[str, str]]:
+    """Yield the images that a STAC document leads to.
+
+    Parameters
+    ----------
+    href : str
+        Of an item, a collection, a catalog or a search result (a FeatureCollection).
+    assets : sequence of str
+        Names of assets to take; none takes images whose role is "data", or, in items without
+        roles, all images.
+    timeout : float
+        Seconds that a remote document may stay silent.
+
+    Yields
+    ------
+    Item
+        Its output is the path ``COLLECTION/ITEM/NAME`` without regard to the suffix.
+    (str, str)
+        What was passed over, and why.
+
+    Raises
+    ------
+    InputImageError
+        Not STAC.
+    """
+    pystac = require("pystac", "a STAC catalog")
+    text = _text(href, timeout)
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise InputImageError(f"{href}: not JSON: {error}", path=href) from error
+    kind = document.get("type") if isinstance(document, dict) else None
+    io = _io(pystac, timeout)
+    try:
+        if kind == "FeatureCollection":
+            found = iter(pystac.ItemCollection.from_dict(document).items)
+        elif kind == "Feature" and "stac_version" in document:
+            found = iter([pystac.Item.from_file(_absolute(href), stac_io=io)])
+        elif kind in ("Catalog", "Collection"):
+            catalog = pystac.Catalog if kind == "Catalog" else pystac.Collection
+            found = catalog.from_file(_absolute(href), stac_io=io).get_items(recursive=True)
+        else:
+            raise InputImageError(
+                f"{href}: not STAC; an item, a collection, a catalog or a search result is read",
+                path=href,
+            )
+        for item in found:
+            yield from _images(item, assets)
+    except (KeyError, TypeError, ValueError, pystac.STACError) as error:
+        raise InputImageError(f"{href}: not readable as STAC: {error}", path=href) from error
+
+
+def _images(item: Any, assets: Sequence[str]) -> Iterator[Item | tuple[str, str]]:
+    chosen = {key: item.assets[key] for key in assets if key in item.assets}
+    if not assets:
+        chosen = {key: a for key, a in item.assets.items() if _is_image(a) and _is_data(a)}
+    if not chosen:
+        wanted = " or ".join(assets) or "an image"
+        yield item.get_self_href() or item.id, f"item {item.id} has no asset that is {wanted}"
+        return
+    stac = item.to_dict(include_self_link=False, transform_hrefs=False)
+    folder = PurePosixPath(*(_plain(part) for part in (item.collection_id, item.id) if part))
+    for asset in chosen.values():
+        source = asset.get_absolute_href() or asset.href
+        if not scheme_of(source):
+            source = os.path.abspath(source)
+        name = PurePosixPath(urlsplit(source).path).name
+        yield Item(source, str(folder / name), stac, item.get_self_href())
+
+
+def _is_image(asset: Any) -> bool:
+    return (asset.media_type or "").lower().startswith(_IMAGES)
+
+
+def _is_data(asset: Any) -> bool:
+    roles = set(asset.roles or ())
+    return "data" in roles or not roles & _NOT_DATA
+
+
+def _plain(part: str) -> str:
+    """Return an identifier as a folder's name; one with slashes or dots leads nowhere else."""
+    return part.replace("/", "_").strip(".") or "_"
+
+
+def _absolute(href: str) -> str:
+    return href if scheme_of(href) else os.path.abspath(href)
+
+
+def _text(href: str, timeout: float) -> str:
+    if not scheme_of(href):
+        if os.path.getsize(href) > _LARGEST:
+            raise InputImageError(f"{href}: over {_LARGEST} bytes are no STAC document", path=href)
+        with open(href, encoding="utf-8") as file:
+            return file.read()
+    try:
+        return str(filesystem(href, timeout).cat_file(href).decode())
+    except Exception as error:
+        raise typed(href, error) from error
+
+
+def _io(pystac: Any, timeout: float) -> Any:
+    """Return pystac's reader for every scheme that sources may have."""
+
+    class Io(pystac.stac_io.DefaultStacIO):  # type: ignore[misc]
+        def read_text(self, source: Any, *args: Any, **kwargs: Any) -> str:
+            return _text(os.fspath(source), timeout)
+
+    return Io()

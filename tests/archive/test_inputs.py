@@ -1,0 +1,207 @@
+"""From names to items: what is found, what is passed over, what is refused and why."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from imagine_deblur.archive.inputs import find_items, output_name
+from imagine_deblur.archive.item import without_secrets
+from imagine_deblur.archive.remote import gdal_path
+from imagine_deblur.errors import InputImageError, OptionsError
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    root = tmp_path / "in"
+    for name in ("a.jpg", "b.tif", "notes.txt", "day1/c.jp2", "day2/c.jp2", "day2/.hidden.jpg"):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    return root
+
+
+def outputs(found) -> list[str]:
+    return [item.output for item in found.items]
+
+
+def test_a_folder_and_what_is_passed_over(tree):
+    found = find_items([str(tree)])
+    assert outputs(found) == ["a.jpg", "b.tif"]
+    assert dict(found.passed_over) == {
+        str(tree / "notes.txt"): "not an image by its name",
+        str(tree / "day1"): "a folder; -r looks into it",
+        str(tree / "day2"): "a folder; -r looks into it",
+    }
+
+
+def test_sub_folders_are_kept(tree):
+    found = find_items([str(tree)], recursive=True)
+    assert outputs(found) == ["a.jpg", "b.tif", "day1/c.tif", "day2/c.tif"]
+
+
+def test_the_output_is_not_looked_into(tree):
+    found = find_items([str(tree)], recursive=True, output=str(tree / "day2"))
+    assert outputs(found) == ["a.jpg", "b.tif", "day1/c.tif"]
+
+
+def test_patterns_keep_the_folders_below_their_first_wildcard(tree):
+    assert outputs(find_items([f"{tree}/day*/c.jp2"])) == ["day1/c.tif", "day2/c.tif"]
+    assert outputs(find_items([f"{tree}/**/*.jp2"])) == ["day1/c.tif", "day2/c.tif"]
+
+
+def test_a_list(tree, tmp_path):
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"# two days\n{tree}/a.jpg\n\n{tree}/day1/*\n")
+    assert outputs(find_items([f"@{listed}"])) == ["a.jpg", "c.tif"]
+    assert outputs(find_items([], lists=[str(listed)])) == ["a.jpg", "c.tif"]
+
+
+def test_a_list_names_its_line(tree, tmp_path):
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"{tree}/a.jpg\n{tree}/gone.jpg\n")
+    with pytest.raises(InputImageError, match=r"list\.txt, line 2: .*gone\.jpg"):
+        find_items([f"@{listed}"])
+
+
+def test_a_source_named_twice_is_one_item(tree):
+    assert len(find_items([f"{tree}/a.jpg", f"{tree}/a*"]).items) == 1
+
+
+def test_two_sources_of_one_output_are_refused(tree):
+    with pytest.raises(OptionsError, match=r"day1/c\.jp2 and .*day2/c\.jp2 would both have it"):
+        find_items([f"{tree}/day1/c.jp2", f"{tree}/day2/c.jp2"])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("gs://bucket/a.tif", "scheme 'gs' is not read; local paths, s3://, https://"),
+        ("https://host/folder/", "cannot be listed"),
+        ("*.nothing", "no file matches"),
+    ],
+)
+def test_what_means_nothing_is_refused(name, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputImageError, match=message):
+        find_items([name])
+
+
+def test_a_missing_file_is_an_os_error():
+    with pytest.raises(FileNotFoundError):
+        find_items(["/nowhere/a.tif"])
+
+
+def test_an_empty_folder_says_that_r_goes_deeper(tmp_path):
+    with pytest.raises(InputImageError, match="-r looks into sub-folders"):
+        find_items([str(tmp_path)])
+
+
+def test_json_that_is_not_stac(tmp_path):
+    pytest.importorskip("pystac")
+    other = tmp_path / "x.json"
+    other.write_text('{"type": "Polygon"}')
+    with pytest.raises(InputImageError, match="not STAC"):
+        find_items([str(other)])
+    other.write_text("{")
+    with pytest.raises(InputImageError, match="not JSON"):
+        find_items([str(other)])
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Path:
+    """A catalog of a collection of two items, written by hand."""
+    root = tmp_path / "stac"
+
+    def item(name: str, roles: list[str]) -> dict:
+        return {
+            "type": "Feature", "stac_version": "1.0.0", "id": name, "collection": "eye",
+            "geometry": None, "properties": {"datetime": "2024-02-12T10:00:00Z"}, "links": [],
+            "assets": {
+                "image": {"href": "./image.tif", "type": "image/tiff; application=geotiff",
+                          "roles": roles},
+                "preview": {"href": "./preview.png", "type": "image/png", "roles": ["thumbnail"]},
+                "notes": {"href": "./notes.txt", "type": "text/plain"},
+            },
+        }  # fmt: skip
+
+    links = [{"rel": "item", "href": f"./{n}/{n}.json"} for n in ("one", "two")]
+    documents = {
+        "catalog.json": {
+            "type": "Catalog", "stac_version": "1.0.0", "id": "all", "description": "all",
+            "links": [{"rel": "child", "href": "./eye/collection.json"}],
+        },
+        "eye/collection.json": {
+            "type": "Collection", "stac_version": "1.0.0", "id": "eye", "description": "eye",
+            "license": "other", "links": links, "extent": {
+                "spatial": {"bbox": [[-180, -90, 180, 90]]},
+                "temporal": {"interval": [["2024-01-01T00:00:00Z", None]]}},
+        },
+        "eye/one/one.json": item("one", ["data"]),
+        "eye/two/two.json": item("two", []),
+    }  # fmt: skip
+    for name, document in documents.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(document))
+    return root
+
+
+@pytest.mark.parametrize("name", ["catalog.json", "eye/collection.json"])
+def test_catalogs_and_collections(catalog, name):
+    pytest.importorskip("pystac")
+    found = find_items([str(catalog / name)])
+    assert outputs(found) == ["eye/one/image.tif", "eye/two/image.tif"]
+    assert [item.source for item in found.items] == [
+        str(catalog / f"eye/{n}/image.tif") for n in ("one", "two")
+    ]
+    assert found.items[0].stac_href == str(catalog / "eye/one/one.json")
+    assert found.items[0].stac["properties"]["datetime"].startswith("2024-02-12T10:00:00")
+
+
+def test_an_item_and_a_named_asset(catalog):
+    pytest.importorskip("pystac")
+    one = str(catalog / "eye/one/one.json")
+    assert outputs(find_items([one])) == ["eye/one/image.tif"]
+    assert outputs(find_items([one], assets=["preview"])) == ["eye/one/preview.tif"]
+    found = find_items([one], assets=["nir"])
+    assert found.items == []
+    assert found.passed_over == [(one, "item one has no asset that is nir")]
+
+
+def test_a_search_result(catalog, tmp_path):
+    pytest.importorskip("pystac")
+    feature = json.loads((catalog / "eye/one/one.json").read_text())
+    feature["assets"]["image"]["href"] = "s3://bucket/one/image.tif"
+    result = tmp_path / "search.json"
+    result.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    (item,) = find_items([str(result)]).items
+    assert (item.source, item.output) == ("s3://bucket/one/image.tif", "eye/one/image.tif")
+
+
+def test_a_signature_is_not_part_of_a_name():
+    signed = "https://u:p@host/a.tif?id=3&X-Amz-Signature=aa&X-Amz-Expires=60&sig=b&se=c"
+    assert without_secrets(signed) == "https://host/a.tif?id=3"
+    assert without_secrets("/data/a?sig=1.tif") == "/data/a?sig=1.tif"
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("s3://b/a.tif", "/vsis3/b/a.tif"),
+        ("https://h/a.tif", "/vsicurl/https://h/a.tif"),
+        ("/d/a.tif", "/d/a.tif"),
+    ],
+)
+def test_names_for_gdal(source, name):
+    assert gdal_path(source) == name
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("a.PNG", "a.tif"), ("a.tiff", "a.tiff"), ("a", "a.tif"), ("a.v2", "a.v2.tif")],
+)
+def test_names_of_outputs(path, name):
+    assert output_name(path) == name
