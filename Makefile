@@ -7,6 +7,7 @@
 #   fuzz     a short run of the fuzzers: records, options and (with clang) the JPEG path
 #   docs     the site in build/site, warnings are errors; figures: its pictures, from the data
 #   bench    latency gates and benchmarks
+#   sdist    the source archive in dist/, installed and tried in an environment of its own
 #   wheel, wheel-aarch64   payload wheels for x86-64 and aarch64 in dist/ (docs/wheels.md)
 #   all      lint, types, native, test
 SHELL := /bin/bash
@@ -22,7 +23,8 @@ MISSING = $(shell printf '\#include <cstdio>\n\#include <jpeglib.h>\n\#include <
   | g++ -x c++ -E -I"$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')" - \
   >/dev/null 2>&1 && $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || echo yes)
 
-.PHONY: all demo test lint format types native asan tsan fuzz bench docs figures wheel wheel-aarch64 clean
+.PHONY: all demo test lint format types native asan tsan fuzz bench docs figures sdist wheel \
+  wheel-aarch64 clean
 all: lint types native test
 
 # Compiler and headers: installed where we may, else the one line to type is named.
@@ -48,7 +50,8 @@ build/.tools: $(BIN)/python
 	@touch $@
 
 # The package itself, rebuilt when native sources or metadata change.
-build/.installed: build/.tools pyproject.toml $(shell find CMakeLists.txt csrc -type f)
+build/.installed: build/.tools pyproject.toml python/imagine_deblur/_version.py \
+    $(shell find CMakeLists.txt csrc -type f)
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pip install -q --no-build-isolation -e .
 	@touch $@
 
@@ -108,6 +111,9 @@ docs: build/.docs
 
 figures: build/.docs
 	$(BIN)/python docs/make_figures.py
+
+sdist: build/.tools
+	PATH="$(abspath $(BIN)):$$PATH" packaging/check_sdist.sh $(BIN)/python
 
 wheel:
 	packaging/build_wheel.sh

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # x86-64 wheels in dist/, repaired to manylinux: packaging/build_wheel.sh [PYTHON...]
-# One wheel for each interpreter named (default: python3.11 and, where found, python3.12).
+# One wheel for each interpreter named (default: those of python3.11 to python3.14 that are found).
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 pythons=("$@")
 if [ ${#pythons[@]} = 0 ]; then mapfile -t pythons < <(default_pythons); fi

@@ -185,7 +185,7 @@ compile_wheel() {
 
 default_pythons() {
   local version found
-  for version in 3.11 3.12; do
+  for version in 3.11 3.12 3.13 3.14; do
     if found=$(command -v "python$version") && "$found" -c '' 2>/dev/null; then echo "$found"; fi
   done
 }

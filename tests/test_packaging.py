@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 import imagine_deblur
+from imagine_deblur import _core
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "python" / "imagine_deblur"
@@ -46,12 +47,32 @@ def installed() -> importlib.metadata.Distribution:
         pytest.skip("imported from the source tree, not installed")
 
 
-def test_one_version_everywhere(project: dict[str, Any]) -> None:
-    cmake = re.search(
-        r"project\(imagine_deblur VERSION (\S+)", (ROOT / "CMakeLists.txt").read_text()
-    )
-    assert cmake is not None
-    assert imagine_deblur.__version__ == project["version"] == cmake[1]
+def test_the_version_stands_in_one_place(project: dict[str, Any]) -> None:
+    version = imagine_deblur.__version__
+    assert re.fullmatch(r"\d+\.\d+\.\d+", version)
+    assert "version" in project["dynamic"]
+    assert _core.build_info()["version"] == version  # by way of CMake
+    for name in ("pyproject.toml", "CMakeLists.txt", "packaging/check_sdist.sh"):
+        assert version not in (ROOT / name).read_text("utf-8"), name
+
+
+def test_the_changelog_dates_the_version() -> None:
+    log = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    heading = rf"^## {re.escape(imagine_deblur.__version__)} - \d{{4}}-\d\d-\d\d$"
+    assert re.search(heading, log, re.M)
+
+
+def test_the_conda_recipe_agrees_with_the_metadata(project: dict[str, Any]) -> None:
+    yaml = pytest.importorskip("yaml")
+    recipe = yaml.safe_load((ROOT / "packaging" / "conda" / "recipe.yaml").read_text("utf-8"))
+    assert recipe["context"]["version"] == imagine_deblur.__version__
+    needs = recipe["requirements"]
+    assert set(project["dependencies"]) <= {need.replace(" ", "") for need in needs["run"]}
+    host = " ".join(needs["host"])
+    text = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    for need in text["build-system"]["requires"]:
+        assert re.split(r"[<>=]", need)[0] in host
+    assert recipe["about"]["license"] == project["license"]
 
 
 def test_the_default_install_needs_numpy_alone(project: dict[str, Any]) -> None:
@@ -62,7 +83,7 @@ def test_the_default_install_needs_numpy_alone(project: dict[str, Any]) -> None:
 def test_the_installed_metadata(
     installed: importlib.metadata.Distribution, project: dict[str, Any]
 ) -> None:
-    assert installed.version == project["version"]
+    assert installed.version == imagine_deblur.__version__
     plain = [need for need in installed.requires or [] if "extra" not in need]
     assert {re.split(r"[<>=!~ ;]", need)[0] for need in plain} == {"numpy"}
     commands = installed.entry_points.select(group="console_scripts", name="imagine-deblur")
@@ -73,7 +94,7 @@ def test_the_installed_metadata(
 def test_python_versions_are_those_of_the_wheels(project: dict[str, Any]) -> None:
     assert project["requires-python"] == ">=3.11"
     declared = {c for c in project["classifiers"] if c.startswith("Programming Language :: Python")}
-    assert {f"Programming Language :: Python :: 3.{minor}" for minor in (11, 12)} <= declared
+    assert {f"Programming Language :: Python :: 3.{minor}" for minor in range(11, 15)} <= declared
 
 
 def test_data_files_come_with_the_installed_package() -> None:
