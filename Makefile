@@ -56,7 +56,7 @@ build/.installed: build/.tools pyproject.toml python/imagine_deblur/_version.py 
 	@touch $@
 
 build/.dev: build/.installed
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pip install -q --no-build-isolation -e ".[dev,geo,archive]"
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pip install -q --no-build-isolation -e ".[dev,geo,archive,raster]"
 	@touch $@
 
 demo: build/.installed

@@ -14,6 +14,7 @@ exception                   also a              raised when
 `IntegrityError`            `RuntimeError`      memory or a file that results depend on is damaged
 `CancelledError`            `RuntimeError`      the caller's callback stopped the run
 `OutputExistsError`         `FileExistsError`   the output exists and overwriting was not asked for
+`MissingExtraError`         `ImportError`       an optional package is not installed
 ==========================  ==================  ====================================================
 
 Missing and unwritable files stay `OSError` with `errno` and `filename`.
@@ -164,3 +165,13 @@ class OutputExistsError(ImagineDeblurError, FileExistsError):
             "the output exists; pass overwrite=True (--overwrite) to replace it",
             os.fspath(path),
         )
+
+
+class MissingExtraError(ImagineDeblurError, ImportError):
+    """An optional package is not installed; the message names the command that installs it.
+
+    Attributes
+    ----------
+    name : str or None
+        The module that could not be imported.
+    """

@@ -270,6 +270,16 @@ class Options:
         if self.quality != "auto":
             _check_between("quality", self.quality, 1, 100)
 
+    def changed(self) -> dict[str, Any]:
+        """Return the options that have another value than by default."""
+        found = {about.name: getattr(self, about.name) for about in fields(self)}
+        defaults = {about.name: about.default for about in fields(self)}
+        return {
+            name: value
+            for name, value in found.items()
+            if isinstance(value, np.ndarray) or value != defaults[name]
+        }
+
     @property
     def ram_bytes(self) -> int:
         """`max_ram` in bytes."""

@@ -197,6 +197,22 @@ class Parts:
             self._pool = _core.BufferPool(wanted, folder=folder)
         return Run(model, folds, spec, engine, stage, self._pool, workers, options)
 
+    def reach_px(self, found: Analysis) -> int:
+        """Return how far from a pixel the frame matters to its restoration, px.
+
+        Parameters
+        ----------
+        found : Analysis
+            Of the frame, with its PSF.
+        """
+        model = self.model.for_capture(clean=found.clean)
+        spec = model.wiener_spec(found.filter_nsr, checked=self.options.reblur_check)
+        stage = self._stage_for(found.psf, spec, model, found.gains if model.linear else None)
+        if stage is None:
+            return model.halo
+        reviewed = 0 if stage.reblur_check is None else stage.field.support_px()
+        return model.halo + stage.margin_rows() + reviewed
+
     def _threads(self) -> _core.WorkerPool:
         if self._workers is None:
             polite = self.options

@@ -118,7 +118,7 @@ def test_folders_are_searched_in_order_and_what_is_passed_over_is_named(captures
     ]
     assert found.passed_over == [
         (str(captures / "c.restored.jpg"), "a result of an earlier run by its name"),
-        (str(captures / "notes.txt"), "not a JPEG by its name"),
+        (str(captures / "notes.txt"), "neither a JPEG nor a raster by its name"),
         (str(captures / "pass2" / "loop"), "a link to a folder"),
     ]
     flat = find_captures([str(captures)], None)
@@ -155,7 +155,10 @@ def test_a_batch_ends_with_a_summary_and_a_line_for_every_capture(captures, tmp_
         "TruncatedJpegError",
         3,
     )
-    assert "passed over in the folders: notes.txt (not a JPEG by its name)" in said.err
+    assert (
+        "passed over in the folders: notes.txt (neither a JPEG nor a raster by its name)"
+        in said.err
+    )
     assert "3 captures in " in said.err
     assert ": 2 restored, 1 failed\n" in said.err
     assert "failed: b.jpg: " in said.err

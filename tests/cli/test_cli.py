@@ -178,7 +178,7 @@ def test_a_folder_is_done_in_order_and_again_without_its_own_outputs(tmp_path, c
 
 def test_an_empty_folder_and_clashing_names_are_refused(tmp_path, capture, capsys):
     assert run("process", tmp_path, *FAST) == 8
-    assert "no .jpg files" in capsys.readouterr().err
+    assert "no JPEG and no raster" in capsys.readouterr().err
     for folder in ("x", "y"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "a.jpg").write_bytes(capture)

@@ -26,7 +26,7 @@ from imagine_deblur._version import VERSION
 from imagine_deblur.archive.extras import require
 from imagine_deblur.errors import EngineError, ImagineDeblurError
 
-_CONNECT_SECONDS = 10.0
+_CONNECT_SECONDS = 20.0
 _RECOUNT_SECONDS = 5.0  # how soon workers that join a cluster get work
 
 

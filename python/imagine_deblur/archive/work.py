@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -116,8 +116,7 @@ def restore_item(source: str, target: Path, options: Options) -> dict[str, Any]:
     if wants_jpeg:
         return _session(options).process(source, target).as_dict()
     raster = importlib.import_module("imagine_deblur.raster")
-    given = {f.name: getattr(options, f.name) for f in fields(options)}
-    report: dict[str, Any] = raster.restore_raster(source, target, **given).to_dict()
+    report: dict[str, Any] = raster.restore_raster(source, target, **options.changed()).to_dict()
     return report
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from imagine_deblur.cli.rasters import IN_FOLDERS, is_raster, result_beside
 from imagine_deblur.errors import OptionsError
 
 SUFFIXES = {".jpg", ".jpeg", ".jpe"}
@@ -21,7 +22,7 @@ class Job:
     ----------
     source : str
     target : Path or None
-        None leaves it to the session: beside the capture, ``NAME.restored.jpg``.
+        None: beside the capture, ``NAME.restored.jpg``, of a raster ``NAME.restored.tif``.
     """
 
     source: str
@@ -30,7 +31,11 @@ class Job:
     @property
     def result(self) -> Path:
         """Where the result will lie."""
-        return self.target or Path(self.source).with_suffix(".restored.jpg")
+        if self.target is not None:
+            return self.target
+        if is_raster(self.source):
+            return result_beside(self.source)
+        return Path(self.source).with_suffix(".restored.jpg")
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,7 @@ def find_captures(sources: list[str], output: str | None, *, recursive: bool = F
         ]
         if not inside:
             deeper = "" if recursive else " (-r looks into sub-folders)"
-            raise FileNotFoundError(f"{source}: no .jpg files in this folder{deeper}")
+            raise FileNotFoundError(f"{source}: no JPEG and no raster in this folder{deeper}")
         named += inside
     named = list(dict.fromkeys(named))
     if output is None:
@@ -112,8 +117,8 @@ def _walk(
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if entry.is_dir():
             deeper.append(entry.path)
-        elif Path(entry.name).suffix.lower() not in SUFFIXES:
-            passed_over.append((entry.path, "not a JPEG by its name"))
+        elif Path(entry.name).suffix.lower() not in SUFFIXES | IN_FOLDERS:
+            passed_over.append((entry.path, "neither a JPEG nor a raster by its name"))
         elif _RESTORED in entry.name:
             passed_over.append((entry.path, "a result of an earlier run by its name"))
         elif not entry.is_file():

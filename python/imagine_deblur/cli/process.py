@@ -10,8 +10,9 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from imagine_deblur.cli import rasters
 from imagine_deblur.cli.captures import Found, Job, find_captures
 from imagine_deblur.cli.exit_codes import exit_code
 from imagine_deblur.cli.lines import failed_line, restored_line, skipped_line
@@ -23,6 +24,9 @@ from imagine_deblur.options import Options
 from imagine_deblur.report import Report
 from imagine_deblur.session import Session
 
+if TYPE_CHECKING:
+    from imagine_deblur.raster import RasterReport
+
 _INPUT_SHARE = 4  # of max_ram that standard input may take
 _PASSED_OVER = 5  # files that are no captures, named without -v
 
@@ -33,8 +37,9 @@ def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "process",
-        help="restore JPEG captures",
-        description="Restore JPEG captures. Outputs are complete or not there; sources are never "
+        help="restore JPEG captures and rasters",
+        description="Restore JPEG captures, and with the extra [raster] GeoTIFF, JPEG 2000 and "
+        "PNG of any size. Outputs are complete or not there; sources are never "
         "touched. On a terminal it shows how far it is; otherwise it prints one JSON line a "
         "capture. Several captures end with a summary.",
         examples="""
@@ -58,7 +63,7 @@ def add_parser(commands: Any) -> None:
         "--output",
         metavar="OUT",
         help="a file for one capture, else a folder; - for standard output; default: beside the "
-        "capture as NAME.restored.jpg",
+        "capture as NAME.restored.jpg, of a raster NAME.restored.tif",
     )
     parser.add_argument(
         "-r",
@@ -77,6 +82,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="say what would be done and write nothing"
     )
+    rasters.add_flags(parser)
     add_options(parser)
     parser.set_defaults(run=run)
 
@@ -132,6 +138,8 @@ class _Batch:
             self._progress.finished(worked=False)
             self._print(skipped_line(job.source, job.result, reason), f"{job.source}: {reason}")
             return
+        if self._parsed.dry_run and rasters.is_raster(job.source):
+            raise OptionsError("--dry-run", job.source, "JPEG captures")
         if self._parsed.dry_run:
             self._print(json.dumps(session.plan(job.source, job.target)), "")
             return
@@ -140,13 +148,18 @@ class _Batch:
         def progress(fraction: float) -> None:
             self._progress.at(name, fraction)
 
-        report = session.process(
-            job.source, job.target, progress=progress if self._progress.visible else None
-        )
+        shown = progress if self._progress.visible else None
+        report: Report | RasterReport
+        if rasters.is_raster(job.source):
+            report = rasters.restore(self._parsed, self._options, job.source, job.result, shown)
+            lines = json.dumps(report.to_dict()), rasters.in_a_line(report)
+        else:
+            report = session.process(job.source, job.target, progress=shown)
+            lines = restored_line(report), in_a_line(report)
         passed = "; ".join(report.warnings) or f"model {report.model}"
         self._summary.add(job.source, "restored" if report.restored else "passed through", passed)
         self._progress.finished()
-        self._print(restored_line(report), in_a_line(report))
+        self._print(*lines)
         for warning in report.warnings:  # a JSON line holds them
             _log.log(
                 logging.DEBUG if self._as_json else logging.WARNING, "%s: %s", job.source, warning

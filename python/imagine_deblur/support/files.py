@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -99,6 +100,43 @@ def publish(finished: str | os.PathLike[str], path: Path, *, overwrite: bool) ->
     else:
         _claim(os.fspath(finished), path)
     _sync_folder(path.parent)
+
+
+@contextmanager
+def replacing_by_name(path: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Like `replacing`, for libraries that write files by their names and lay others beside them.
+
+    Parameters
+    ----------
+    path : Path
+    overwrite : bool
+
+    Yields
+    ------
+    Path
+        To be written, of the same name in a folder of its own beside `path`. The folder and
+        whatever else is in it goes in any case.
+
+    Raises
+    ------
+    OutputExistsError, OSError
+        As of `replacing`.
+    """
+    if not overwrite and os.path.lexists(path):
+        raise OutputExistsError(path)
+    _refuse_special(path)
+    try:
+        folder = tempfile.mkdtemp(prefix=f".{path.name[:80]}.", suffix=".part", dir=path.parent)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
+    try:
+        made = Path(folder) / path.name
+        yield made
+        with made.open("rb+") as file:
+            os.fsync(file.fileno())
+        publish(made, path, overwrite=overwrite)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _refuse_special(path: Path) -> None:

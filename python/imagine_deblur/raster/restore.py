@@ -1,0 +1,364 @@
+"""Restoring a raster file into another, window by window."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagine_deblur._version import VERSION
+from imagine_deblur.errors import MemoryBudgetError, OptionsError
+from imagine_deblur.options import Options
+from imagine_deblur.psf.field import PsfField
+from imagine_deblur.raster import dataset, output
+from imagine_deblur.raster.bands import BandsArgument, group_bands, names_of, separate_bands
+from imagine_deblur.raster.margin import margin_of
+from imagine_deblur.raster.report import BandReport, RasterReport
+from imagine_deblur.raster.scene import Group, PsfChoice, look
+from imagine_deblur.raster.windows import ALIGNMENT, Window, cut
+from imagine_deblur.report import Report
+from imagine_deblur.session import Session
+from imagine_deblur.support.files import choose_target, replacing_by_name
+from imagine_deblur.support.process_memory import status_bytes
+
+MAX_RAM = "2GB"
+"""Memory that is aimed at where none is given."""
+
+# Bytes at the peak: of interpreter, network and GDAL's cache, and for each px of a window. A window
+# is held as it was read, encoded, as an image and restored; the session's pool, spectra and OTF
+# took 24 + 12 bytes a band, half of it for bytes, and 11 more (3 bands, 1 band, 4 MP each).
+_FIXED_BYTES = 250_000_000
+_LARGEST_CORE, _SMALLEST_CORE = 4096, 512  # px
+
+Progress = Callable[[float], object]
+
+
+def restore_raster(
+    src: str | os.PathLike[str],
+    dst: str | os.PathLike[str],
+    *,
+    psf: PsfChoice = None,
+    bands: BandsArgument = None,
+    overwrite: bool = False,
+    driver: str = "COG",
+    progress: Progress | None = None,
+    **options: Any,
+) -> RasterReport:
+    """Restore a raster of any size, type and number of bands into another.
+
+    CRS, geotransform, GCPs, RPCs, nodata, masks, scales and offsets, colour interpretation, tags,
+    descriptions and units are those of the source. Pixels without data keep every bit and are not
+    seen by their neighbours. The output is complete or not there; the source is never touched.
+
+    Parameters
+    ----------
+    src : str or path
+        What GDAL opens: GeoTIFF, COG, JPEG 2000, PNG, VRT, ``/vsis3/...``, ...; uint8, uint16,
+        int16, float32 or float64.
+    dst : str or path
+        A local file.
+    psf : PSF argument, or mapping of bands to them, optional
+        As `Options.psf`. A mapping has band names, numbers from 1, ``"colour"`` or ``"*"``, all
+        others, as keys. None, or a band that is not in the mapping: estimated from the scene.
+    bands : sequence of int or str, optional
+        Numbers (from 1) or names of the bands that are red, green and blue, which the network for
+        colour restores together; empty: none. Default: by the colour interpretation or by bands
+        that are called red, green and blue. Every other band is restored alone.
+    overwrite : bool
+        Replace an existing output.
+    driver : {"COG", "GTiff", "PNG"}
+        Format of the output.
+    progress : callable, optional
+        Called with the fraction done, in [0, 1]; an exception it raises stops the work and nothing
+        is written.
+    **options
+        Fields of `Options`. `max_ram`, here 2 GB by default, decides the size of the windows.
+
+    Returns
+    -------
+    RasterReport
+
+    Raises
+    ------
+    InputImageError
+        Not a raster, or one whose samples cannot be restored.
+    OptionsError
+        A band that is not there, a format that cannot hold the samples, an option out of range.
+    MissingExtraError
+        rasterio is not installed.
+    OutputExistsError, EstimationError, MemoryBudgetError, EngineError, PsfError, OSError
+        See `imagine_deblur.errors`.
+    """
+    started = time.perf_counter()
+    source = os.fspath(src)
+    chosen = Options(**{"max_ram": MAX_RAM, **options})
+    if chosen.deadline is not None:
+        raise OptionsError("deadline", chosen.deadline, "None; rasters are restored in windows")
+    local = source if os.path.exists(source) else None
+    target = choose_target(local, dst, overwrite=overwrite)
+    assert isinstance(target, Path)
+    with dataset.gdal(source) as rasterio, dataset.opened(rasterio, source) as file:
+        output.check_driver(driver, target, file.dtypes[0], file.count)
+        reader = dataset.DatasetReader(rasterio, file)
+        names = names_of(file.descriptions)
+        colours = [colour.name for colour in file.colorinterp]
+        grouped = group_bands(names, colours, bands, separate_bands(psf))
+        with Session(chosen) as session:
+            groups = look(reader, grouped, session, psf, dataset.nodata_of(file))
+            job = _Job(rasterio, file, reader, groups, session, progress or _ignored)
+            analysed = time.perf_counter()
+            with replacing_by_name(target, overwrite=overwrite) as made:
+                with output.writing(target):
+                    restored, written = job.write(made, driver)
+                digest, size = output.sha256_of(made), made.stat().st_size
+            return RasterReport(
+                source=source,
+                output=os.fspath(target),
+                driver=driver,
+                rows=reader.shape[0],
+                columns=reader.shape[1],
+                bands=file.count,
+                dtype=file.dtypes[0],
+                groups=(*job.band_reports(), *_others(names, grouped)),
+                invalid_pixels=job.invalid_pixels,
+                windows=job.windows,
+                window=job.window,
+                engine="" if job.last is None else job.last.engine,
+                precision="" if job.last is None else job.last.precision,
+                model=session.parts.model.name,
+                model_sha256=session.parts.model.sha256,
+                threads=session.parts.threads,
+                seconds={
+                    "analyse": analysed - started,
+                    "restore": restored,
+                    "write": written,
+                    "total": time.perf_counter() - started,
+                },
+                source_bytes=0 if local is None else os.path.getsize(local),
+                output_bytes=size,
+                peak_bytes=status_bytes("VmHWM"),
+                sha256=digest,
+                warnings=job.warnings(driver),
+                version=VERSION,
+                block_map=job.block_map,
+            )
+
+
+def _ignored(fraction: float) -> None:
+    pass
+
+
+def _others(names: list[str], grouped: list[Any]) -> list[BandReport]:
+    """Bands in no group: alpha, copied as it is."""
+    seen = {index for group in grouped for index in group.indices}
+    return [
+        BandReport((k + 1,), (name,), "other", reason="alpha is not an image")
+        for k, name in enumerate(names)
+        if k not in seen
+    ]
+
+
+@dataclass
+class _Job:
+    """One raster on its way."""
+
+    rasterio: Any
+    file: Any
+    reader: dataset.DatasetReader
+    groups: list[Group]
+    session: Session
+    progress: Progress
+    last: Report | None = None
+    block_map: NDArray[np.uint8] | None = None
+    invalid_pixels: int = 0
+    windows: int = 0
+    window: tuple[int, int] = (0, 0)
+    _margins: dict[int, int] = field(default_factory=dict)
+    _reports: dict[int, Report] = field(default_factory=dict)
+    _replaced: dict[int, int] = field(default_factory=dict)
+
+    def write(self, made: Path, driver: str) -> tuple[float, float]:
+        """Write the output; return the seconds of restoring and of packing."""
+        started = time.perf_counter()
+        working = made.with_name("working.tif")
+        threads = self.session.parts.threads
+        bits, dtype = self.reader.bits, self.file.dtypes[0]
+        profile = dataset.profile_of(
+            self.file,
+            **output.creation_options("GTiff", dtype, bits, threads),
+            driver="GTiff",
+            interleave="band",
+        )
+        with self.rasterio.open(working, "w", **(profile | {"zstd_level": 1})) as target:
+            dataset.copy_description(self.file, target, self._provenance())
+            self._copy_others(target)
+            for number in range(len(self.groups)):
+                self._restore_group(number, target)
+        restored = time.perf_counter()
+        packing = output.creation_options(driver, dtype, bits, threads)
+        plain, others = dataset.namespaces(self.file)
+        if others and not plain and driver != "PNG":
+            packing["copy_src_mdd"] = "YES"
+        with self.rasterio.Env(GDAL_PAM_ENABLED=False):
+            self.rasterio.shutil.copy(working, made, driver=driver, **packing)
+        return restored - started, time.perf_counter() - restored
+
+    def _copy_others(self, target: Any) -> None:
+        """Copy the bands that are not restored, and the mask."""
+        restored = {i for group in self.groups if group.restored for i in group.bands.indices}
+        own_mask = dataset.has_own_mask(self.rasterio, self.file)
+        for window in cut(self.reader.shape, 0, _LARGEST_CORE):
+            area = self._area(window)
+            for index in range(self.file.count):
+                if index not in restored:
+                    target.write(self.file.read(index + 1, window=area), index + 1, window=area)
+            if own_mask:
+                target.write_mask(self.file.read_masks(1, window=area), window=area)
+
+    def _area(self, window: Window) -> Any:
+        """What a window owns, as rasterio takes it."""
+        rows, columns = window.rows, window.columns
+        return self.rasterio.windows.Window(columns.start, rows.start, columns.size, rows.size)
+
+    def _restore_group(self, number: int, target: Any) -> None:
+        group = self.groups[number]
+        if not group.restored:
+            return
+        margin = self._margins[number] = margin_of(self.session.parts, group.found)
+        windows = list(cut(self.reader.shape, margin, self._core(group, margin)))
+        if isinstance(group.found.psf, PsfField) and len(windows) > 1:
+            raise OptionsError(
+                "psf", "a field of PSFs", "one PSF where a scene does not fit into one window"
+            )
+        self.windows = max(self.windows, len(windows))
+        self.window = (windows[0].rows.read_size, windows[0].columns.read_size)
+        first = self.block_map is None
+        for done, window in enumerate(windows):
+            share = (number + done / len(windows)) / len(self.groups)
+            self.progress(share)
+            rows, columns = window.rows, window.columns
+            values, valid = self.reader.read(
+                group.bands.indices,
+                rows.read_start,
+                columns.read_start,
+                rows.read_size,
+                columns.read_size,
+            )
+            restored, report = group.restore(self.session, values, valid)
+            numbers = [index + 1 for index in group.bands.indices]
+            kept = restored[(slice(None), *window.kept)]
+            target.write(kept, numbers, window=self._area(window))
+            if first:
+                self.invalid_pixels += int(np.count_nonzero(~valid[window.kept]))
+            if report is not None:
+                self._account(number, window, report, mapped=first)
+        self.progress((number + 1) / len(self.groups))
+
+    def _core(self, group: Group, margin: int) -> int:
+        """Most that a window may own, px a side, for the memory that is allowed."""
+        count, kind = len(group.bands.indices), np.dtype(self.file.dtypes[0])
+        held = 2 * kind.itemsize + (3 if kind == np.uint8 else 16)
+        pool = (24 + 12 * count) // (2 if kind == np.uint8 else 1) + 11
+        pixel = held * count + pool
+        allowed = self.session.options.ram_bytes
+        area = max(allowed - _FIXED_BYTES, 0) // pixel
+        rows, columns = self.reader.shape
+        if rows * columns <= area:
+            return max(rows, columns) + -max(rows, columns) % ALIGNMENT
+        side = int(area**0.5) - 2 * margin
+        if side >= _SMALLEST_CORE:
+            return min(_LARGEST_CORE, side - side % output.BLOCK)
+        wanted = _FIXED_BYTES + pixel * (_SMALLEST_CORE + 2 * margin) ** 2
+        raise MemoryBudgetError(
+            f"windows of {count} bands of {kind} with margins of {margin} px need "
+            f"{wanted >> 20} MiB; {allowed >> 20} MiB are allowed: raise max_ram (--max-ram)",
+            wanted=wanted,
+            allowed=allowed,
+        )
+
+    def _account(self, number: int, window: Window, report: Report, *, mapped: bool) -> None:
+        """Take the window's own part of what the session reported."""
+        self.last = report
+        self._reports.setdefault(number, report)
+        if report.block_map is None:
+            return
+        rows, columns = window.rows, window.columns
+        own = report.block_map[
+            (rows.start - rows.read_start) // ALIGNMENT : -(-rows.kept.stop // ALIGNMENT),
+            (columns.start - columns.read_start) // ALIGNMENT : -(-columns.kept.stop // ALIGNMENT),
+        ]
+        self._replaced[number] = self._replaced.get(number, 0) + int(np.count_nonzero(own))
+        if not mapped:
+            return
+        if self.block_map is None:
+            shape = tuple(-(-size // ALIGNMENT) for size in self.reader.shape)
+            self.block_map = np.zeros(shape, np.uint8)
+        top, left = rows.start // ALIGNMENT, columns.start // ALIGNMENT
+        self.block_map[top : top + own.shape[0], left : left + own.shape[1]] = own
+
+    def band_reports(self) -> list[BandReport]:
+        """What became of every group."""
+        return [self._band_report(number) for number in range(len(self.groups))]
+
+    def _band_report(self, number: int) -> BandReport:
+        group, report = self.groups[number], self._reports.get(number)
+        found = group.found
+        reason = "" if group.restored else (found.warnings or ("there is no blur to undo",))[-1]
+        return BandReport(
+            bands=tuple(index + 1 for index in group.bands.indices),
+            names=group.bands.names,
+            role=group.bands.role,
+            restored=group.restored,
+            reason=reason.removeprefix("passed through unrestored: "),
+            psf=None if found.psf is None else {"id": found.psf.id, **found.psf.to_dict()},
+            psf_source=found.psf_source,
+            psf_confidence=found.confidence,
+            nsr=() if report is None else report.nsr,
+            model="" if report is None else report.model,
+            clean=found.clean,
+            offset=group.scale.offset,
+            gain=group.scale.gain,
+            margin=self._margins.get(number, 0),
+            replaced_blocks=self._replaced.get(number, 0),
+        )
+
+    def _provenance(self) -> Mapping[str, str]:
+        model = self.session.parts.model
+        groups = [
+            {
+                "bands": report.bands,
+                "restored": report.restored,
+                "psf": report.psf,
+                "psf_source": report.psf_source,
+                "offset": report.offset,
+                "gain": report.gain,
+            }
+            for report in self.band_reports()
+        ]
+        return {
+            "VERSION": VERSION,
+            "MODEL": model.name,
+            "MODEL_SHA256": model.sha256 or "",
+            "GROUPS": json.dumps(groups, separators=(",", ":")),
+        }
+
+    def warnings(self, driver: str) -> tuple[str, ...]:
+        """What the user should know, each once."""
+        found = [
+            f"{', '.join(group.bands.names)}: {warning}"
+            for group in self.groups
+            for warning in group.found.warnings
+        ]
+        if driver == "PNG" and (self.file.crs or self.file.gcps[0] or self.file.rpcs):
+            found.append("PNG holds no georeferencing: it was left out")
+        plain, others = dataset.namespaces(self.file)
+        if plain and others:
+            found.append(f"tags of these namespaces were left out: {', '.join(others)}")
+        return tuple(found)

@@ -1,0 +1,260 @@
+"""What the windows of a scene share: its bands' roles, their scale, their blur and noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imagine_deblur.capture.analysis import named_blur
+from imagine_deblur.capture.result import Analysis, Capture
+from imagine_deblur.errors import OptionsError
+from imagine_deblur.options import PsfArgument
+from imagine_deblur.raster.bands import COLOUR, OTHERS, Bands
+from imagine_deblur.raster.scale import Scale, scale_of
+from imagine_deblur.raster.validity import Mask, fill, valid_rectangle
+from imagine_deblur.report import Report
+from imagine_deblur.session import Session
+
+_BLOCK = 1024  # px a side, read to learn about a scene: 49 blocks of the blur's estimator
+_PER_SIDE = 6  # blocks looked at along each side of a scene
+_MOST_BLOCKS = 8  # of those, the liveliest that are analysed: 8 MP, as much as a large capture
+_LEAST = 256  # px a side of the valid part of such a block
+_STEP = 4  # px between the samples that liveliness and percentiles are taken from
+
+PsfChoice = PsfArgument | Mapping[str | int, PsfArgument]
+
+
+class Reader(Protocol):
+    """A scene that is read in windows.
+
+    Attributes
+    ----------
+    shape : (int, int)
+        Rows and columns.
+    bits : int or None
+        Bits in use, where these are fewer than the samples' type has.
+    """
+
+    shape: tuple[int, int]
+    bits: int | None
+
+    def read(
+        self, bands: Sequence[int], top: int, left: int, rows: int, columns: int
+    ) -> tuple[NDArray[Any], Mask]:
+        """Return (B, R, C) values of bands counted from 0, and where all of them are valid."""
+        ...
+
+
+@dataclass(frozen=True)
+class Group:
+    """Bands that are restored together, and what is known of them.
+
+    Attributes
+    ----------
+    bands : Bands
+    scale : Scale
+    found : Analysis
+    nodata : float or None
+        A value that no restored pixel may take.
+    """
+
+    bands: Bands
+    scale: Scale
+    found: Analysis
+    nodata: float | None = None
+
+    @property
+    def restored(self) -> bool:
+        """Whether there is a blur to undo."""
+        return self.found.psf is not None and not self.found.sharp
+
+    def restore(
+        self, session: Session, values: NDArray[Any], valid: Mask
+    ) -> tuple[NDArray[Any], Report | None]:
+        """Restore a window.
+
+        Parameters
+        ----------
+        session : Session
+            With the options that the group was looked at with.
+        values : (B, R, C) ndarray
+        valid : (R, C) bool ndarray
+            Other pixels stay bit for bit as they are, and nothing of them is seen.
+
+        Returns
+        -------
+        restored : (B, R, C) ndarray
+            The type of `values`.
+        report : Report or None
+            The session's, None where nothing is valid.
+        """
+        if not valid.any():
+            return values, None
+        known = values if valid.all() else np.where(valid, values, values.dtype.type(0))
+        encoded = self.scale.encode(known)
+        if not valid.all():
+            encoded = _filled(encoded, valid)
+        image = _as_image(encoded)
+        result, report = session.restore_with_report(image, analysis=self.found)
+        planes = result[None] if result.ndim == 2 else np.moveaxis(result, -1, 0)
+        restored = self.scale.decode(planes, encoded, known)
+        if self.nodata is not None and not np.isnan(self.nodata):
+            restored = _kept_off(restored, values, self.nodata)
+        return np.where(valid, restored, values), report
+
+
+def _as_image(planes: NDArray[Any]) -> Any:
+    """Return (B, R, C) planes as (R, C, 3), or (R, C) where there is one."""
+    if len(planes) == 1:
+        return planes[0]
+    return np.ascontiguousarray(np.moveaxis(planes, 0, -1))
+
+
+def _filled(encoded: NDArray[Any], valid: Mask) -> NDArray[Any]:
+    if encoded.dtype == np.uint8:
+        smooth = fill(encoded.astype(np.float32), valid)
+        return np.where(valid, encoded, np.rint(smooth).astype(np.uint8))
+    return fill(encoded, valid)
+
+
+def _kept_off(restored: NDArray[Any], values: NDArray[Any], nodata: float) -> NDArray[Any]:
+    """Move restored values that mean "no data" by one step towards what they were."""
+    hit = restored == nodata
+    if not hit.any():
+        return restored
+    meant = restored.dtype.type(nodata)
+    if restored.dtype.kind == "f":
+        infinity = restored.dtype.type(np.inf)
+        away = np.nextafter(meant, np.where(values > meant, infinity, -infinity))
+    else:
+        up, down = int(meant) + 1, int(meant) - 1
+        away = np.where(values > meant, up, down).astype(restored.dtype)
+    return np.where(hit & (values != meant), away, restored)
+
+
+def look(
+    reader: Reader,
+    bands: Sequence[Bands],
+    session: Session,
+    psf: PsfChoice,
+    nodata: Sequence[float | None],
+) -> list[Group]:
+    """Look once at a scene.
+
+    Parameters
+    ----------
+    reader : Reader
+    bands : sequence of Bands
+        Those to be restored.
+    session : Session
+    psf : PSF argument, or mapping of band names or numbers to them
+        None, or a band that the mapping lacks: estimated from the scene.
+    nodata : sequence of float or None
+        Of every band of the scene.
+
+    Returns
+    -------
+    list of Group
+
+    Raises
+    ------
+    EstimationError
+        The scene does not tell its blur, with ``without_information="error"``.
+    OptionsError
+        `psf` names a band that is not there.
+    """
+    named = _named(psf, bands)
+    corners = _corners(reader.shape)
+    return [
+        _group(reader, own, session, chosen, corners, nodata)
+        for own, chosen in zip(bands, named, strict=True)
+    ]
+
+
+def _group(
+    reader: Reader,
+    bands: Bands,
+    session: Session,
+    psf: Analysis | None,
+    corners: list[tuple[int, int]],
+    nodata: Sequence[float | None],
+) -> Group:
+    void = next((v for i in bands.indices if (v := nodata[i]) is not None), None)
+    rows, columns = (min(_BLOCK, size) for size in reader.shape)
+    seen = []  # liveliness, corner, sparse values
+    for top, left in corners:
+        values, valid = reader.read(bands.indices, top, left, rows, columns)
+        sparse, sure = values[:, ::_STEP, ::_STEP], valid[::_STEP, ::_STEP]
+        if sure.any():
+            seen.append((_liveliness(sparse, sure), (top, left), sparse[:, sure].ravel()))
+    if not seen:
+        nothing = Analysis(warnings=("passed through unrestored: no valid pixels",))
+        return Group(bands, Scale(0.0, 1.0, -np.inf, np.inf), nothing, void)
+    scale = scale_of(np.concatenate([values for _, _, values in seen]), bits=reader.bits)
+    images, patched = [], []
+    for _, (top, left), _ in sorted(seen, key=lambda one: -one[0])[:_MOST_BLOCKS]:
+        values, valid = reader.read(bands.indices, top, left, rows, columns)
+        if valid.all():
+            images.append(_as_capture(scale, values, valid))
+        elif (part := valid_rectangle(valid, _LEAST)) is not None:
+            images.append(_as_capture(scale, values[(slice(None), *part)], valid[part]))
+        else:
+            patched.append(_as_capture(scale, values, valid))
+    images = images or patched  # what fills a gap has no noise, and would pass for a clean sensor
+    return Group(bands, scale, session.parts.analyse(Capture(lambda: images), psf), void)
+
+
+def _as_capture(scale: Scale, values: NDArray[Any], valid: Mask) -> NDArray[np.uint8]:
+    """Samples as a capture of 8 bits, which is what estimates of blur and noise learnt from."""
+    encoded = scale.encode(np.where(valid, values, values.dtype.type(0)))
+    encoded = _filled(encoded, valid) if not valid.all() else encoded
+    if encoded.dtype != np.uint8:
+        encoded = np.rint(encoded * np.float32(255)).astype(np.uint8)
+    image: NDArray[np.uint8] = _as_image(encoded)
+    return image
+
+
+def _corners(shape: tuple[int, int]) -> list[tuple[int, int]]:
+    """First rows and columns of blocks spread evenly over a scene."""
+    starts = []
+    for size in shape:
+        count = min(_PER_SIDE, max(1, -(-size // _BLOCK)))
+        last = max(0, size - _BLOCK)
+        starts.append(sorted({int(s) for s in np.linspace(0, last, count)}))
+    return [(top, left) for top in starts[0] for left in starts[1]]
+
+
+def _liveliness(values: NDArray[Any], valid: Mask) -> float:
+    """Mean square difference of neighbouring samples, times the share that is valid."""
+    mean = values.astype(np.float64).mean(axis=0)
+    both = valid[:-1, :-1] & valid[1:, :-1] & valid[:-1, 1:]
+    if not both.any():
+        return 0.0
+    change = np.square(mean[1:, :-1] - mean[:-1, :-1]) + np.square(mean[:-1, 1:] - mean[:-1, :-1])
+    return float(change[both].mean() * both.mean())
+
+
+def _named(psf: PsfChoice, bands: Sequence[Bands]) -> list[Analysis | None]:
+    if not isinstance(psf, Mapping):
+        one = None if psf is None else named_blur(psf)
+        return [one] * len(bands)
+    known: dict[str | int, int] = {}
+    for group, own in enumerate(bands):
+        if own.role == COLOUR:
+            known[COLOUR] = group
+        for index, name in zip(own.indices, own.names, strict=True):
+            known[index + 1] = known[name] = group
+    rest = psf.get(OTHERS)
+    found = [None if rest is None else named_blur(rest)] * len(bands)
+    for key, value in psf.items():
+        number = int(key) if isinstance(key, str) and key.isdecimal() else key
+        place = known.get(key, known.get(number))
+        if place is not None:
+            found[place] = None if value is None else named_blur(value)
+        elif key != OTHERS:
+            raise OptionsError("psf", key, ", ".join(map(str, [*known, OTHERS])))
+    return found
