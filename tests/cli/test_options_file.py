@@ -92,9 +92,9 @@ def test_commands_have_their_own_options():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("qualty = 90", "qualty.*quality \\(is that meant\\?\\)"),
-        ("[process]\nmax_rum = 1", r"\[process\] max_rum.*max_ram \(is that"),
-        ("[proces]\nquality = 9", r"\[proces\].*\[process\] \(is that"),
+        ("qualty = 90", "no option is named 'qualty'; is 'quality' meant\\?"),
+        ("[process]\nmax_rum = 1", r"\[process\] max_rum.*is 'max_ram' meant"),
+        ("[proces]\nquality = 9", r"no command .*\[proces\].*is '\[process\]' meant"),
         ("[psf.estmate]\njson = true", "estmate.*estimate"),
         ("[psf]\njson = true", r"\[psf\] json.*estimate"),
         ("quality = [1, 2]", "quality=.*text or a number"),

@@ -160,8 +160,11 @@ def _name(key: str) -> str:
 
 def _unknown(path: Path, key: str, known: list[str]) -> OptionsError:
     close = difflib.get_close_matches(key.split()[-1], known, n=1, cutoff=0.6)
-    hint = f"{close[0]} (is that meant?), or one of " if close else ""
-    return OptionsError(str(path), key, hint + ", ".join(known))
+    hint = f"is {close[0]!r} meant? " if close else ""
+    what = "command" if key.startswith("[") and key.endswith("]") else "option"
+    return OptionsError.from_core(
+        key, f"{path}: no {what} is named {key!r}; {hint}There are: {', '.join(known)}"
+    )
 
 
 def _set(action: argparse.Action, value: object, where: str) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imagine_deblur.cli.progress import in_words
+
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
@@ -88,14 +90,13 @@ def run(parsed: argparse.Namespace) -> int:
     gain = psnr(after, sharp) - psnr(before, sharp)
     print(f"blur found     {_blur(report['psf'])}")
     print(f"capture        PSNR {psnr(before, sharp):5.2f} dB  SSIM {ssim(before, sharp):.4f}")
+    print(f"restored       PSNR {psnr(after, sharp):5.2f} dB  SSIM {ssim(after, sharp):.4f}")
+    print(f"gain           {gain:+.2f} dB with {report['model']} on {report['engine']}")
     print(
-        f"restored       PSNR {psnr(after, sharp):5.2f} dB  SSIM {ssim(after, sharp):.4f}  "
-        f"gain {gain:+.2f} dB ({report['model']} on {report['engine']})"
+        f"time           {in_words(report['seconds']['total'])} on {report['threads']} threads, "
+        "the first frame of a process"
     )
-    print(
-        f"cost           {report['seconds']['total']:.2f} s, {report['threads']} threads, "
-        f"{report['peak_bytes'] / 1e6:.0f} MB at the peak of the restoring process"
-    )
+    print(f"memory         {report['peak_bytes'] / 1e6:.0f} MB at the peak of that process")
     rows, columns = min(400, parsed.rows), min(400, parsed.columns)
     top, left = (parsed.rows - rows) // 2, (parsed.columns - columns) // 2
     crop = np.s_[top : top + rows, left : left + columns]
@@ -104,5 +105,6 @@ def run(parsed: argparse.Namespace) -> int:
     picture = folder / "before_after.jpg"
     image = np.ascontiguousarray((np.clip(panel, 0, 1) * 255 + 0.5).astype(np.uint8))
     picture.write_bytes(_core.encode_jpeg(image, quality=95, subsampling="4:4:4"))
+    print(f"pictures       {capture}, {target}")
     print(f"look at        {picture} (capture, restored, truth)")
     return 0
