@@ -22,14 +22,18 @@ def add_parser(commands: Any) -> None:
         examples="""
         imagine-deblur evaluate --protocol imagine90 --data scenes/val --limit 8
         imagine-deblur evaluate --protocol defocus+ --data scenes/test --model mine.onnx
+        imagine-deblur evaluate --camera camera.toml --data scenes/ --model auto --model mine.onnx
         """,
     )
     parser.add_argument(
         "--protocol",
         action="append",
-        required=True,
+        default=[],
         metavar="NAME",
         help="may be given several times; 'all' for every one",
+    )
+    parser.add_argument(
+        "--camera", metavar="CAMERA.toml", help="the protocol of a described camera, see 'retrain'"
     )
     parser.add_argument("--data", required=True, metavar="DIR", help="a split's folder")
     parser.add_argument(
@@ -60,23 +64,31 @@ def add_parser(commands: Any) -> None:
 def run(parsed: argparse.Namespace) -> int:
     """Evaluate and print."""
     from imagine_deblur import _core
-    from imagine_deblur.evaluation.protocols import PROTOCOLS
+    from imagine_deblur.degradation.camera_description import read_camera
+    from imagine_deblur.errors import OptionsError
+    from imagine_deblur.evaluation.described import protocol_of
+    from imagine_deblur.evaluation.protocols import PROTOCOLS, protocol
     from imagine_deblur.evaluation.run import Row, as_dicts, data_checksum, evaluate, markdown
     from imagine_deblur.options import Options
 
-    names = list(PROTOCOLS) if parsed.protocol == ["all"] else parsed.protocol
+    chosen = [protocol(name) for name in PROTOCOLS if parsed.protocol == ["all"]]
+    chosen = chosen or [protocol(name) for name in parsed.protocol]
+    if parsed.camera is not None:
+        chosen.append(protocol_of(read_camera(parsed.camera)))
+    if not chosen:
+        raise OptionsError("--protocol", None, f"one of {', '.join(PROTOCOLS)}, or --camera")
     options = Options(
         engine=parsed.engine, precision=parsed.precision, threads=parsed.threads, max_ram="4GB"
     )
     rows: list[Row] = []
-    for name in names:
+    for under in chosen:
 
-        def progress(done: int, name: str = name) -> None:
+        def progress(done: int, name: str = under.name) -> None:
             if sys.stderr.isatty() and not getattr(parsed, "quiet", False):
                 STATUS.show(f"{name}: {done} scenes")
 
         rows += evaluate(
-            name,
+            under,
             parsed.data,
             models=parsed.models or ["auto"],
             options=options,

@@ -18,6 +18,7 @@ from imagine_deblur.cli import (
     process,
     psf,
     report,
+    retrain,
     train,
     watch,
 )
@@ -45,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"imagine-deblur {VERSION}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (process, batch, report, psf, demo, info, evaluate, train, watch):
+    for command in (process, batch, report, psf, demo, info, evaluate, train, retrain, watch):
         command.add_parser(commands)
     completion.add_parser(commands, build_parser)
     return parser

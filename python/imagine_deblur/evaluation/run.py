@@ -229,7 +229,7 @@ def cases(
 
 
 def evaluate(
-    name: str,
+    under: str | Protocol,
     data_dir: str | Path,
     *,
     models: Sequence[str] = ("auto",),
@@ -244,8 +244,9 @@ def evaluate(
 
     Parameters
     ----------
-    name : str
-        A protocol of `imagine_deblur.evaluation.protocols.PROTOCOLS`.
+    under : str or Protocol
+        A name of `imagine_deblur.evaluation.protocols.PROTOCOLS`, or a protocol such as a camera's
+        (`evaluation.described`).
     data_dir : path
         A split's folder, for example ``.../test``.
     models : sequence of str
@@ -267,9 +268,9 @@ def evaluate(
     list of Row
         Set by set.
     """
-    chosen = protocol(name)
+    chosen = protocol(under) if isinstance(under, str) else under
     options = options or Options(max_ram="4GB")
-    rows = methods(models, options, known_psf=name != "spin", camera=chosen.camera)
+    rows = methods(models, options, known_psf=chosen.name != "spin", camera=chosen.camera)
     rows = {key: method for key, method in rows.items() if key not in skip or key == "input"}
     found = dict.fromkeys(scene.scene_set for scene in chosen.scenes(data_dir))
     crops: list[list[FloatImage]] = []
@@ -294,7 +295,7 @@ def evaluate(
                 progress(done)
         base = np.array([f[0] for f in figures["input"]])
         results += [
-            _row((name, scene_set, key), np.array(values), base)
+            _row((chosen.name, scene_set, key), np.array(values), base)
             for key, values in figures.items()
             if values
         ]

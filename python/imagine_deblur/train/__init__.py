@@ -56,7 +56,7 @@ def train(
     OptionsError
         For an option that this kind of network does not have, or a wrong configuration.
     """
-    _need_torch()
+    need_torch()
     from imagine_deblur.train.device import Device
     from imagine_deblur.train.kinds import kind_of
     from imagine_deblur.train.loop import Limits
@@ -105,7 +105,7 @@ def train_queue(
     OptionsError
         For a wrong queue.
     """
-    _need_torch()
+    need_torch()
     from imagine_deblur.train.queue import read_queue, run_queue, standings, status
 
     wanted = read_queue(queue, data)
@@ -142,7 +142,7 @@ def export_onnx(
     OptionsError
         For a file that is no checkpoint, or an option that this kind of network does not have.
     """
-    _need_torch()
+    need_torch()
     import torch
 
     state = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
@@ -181,7 +181,7 @@ def quantise_onnx(
     dict
         The new file's descriptor.
     """
-    _need_torch()
+    need_torch()
     from imagine_deblur.train.quantise import GROUPS, quantise
 
     made = quantise(model, path, calibration, groups=groups or GROUPS)
@@ -189,7 +189,14 @@ def quantise_onnx(
     return descriptor
 
 
-def _need_torch() -> None:
+def need_torch() -> None:
+    """Refuse to go on without PyTorch.
+
+    Raises
+    ------
+    EngineError
+        It is not installed; the message names the extra.
+    """
     try:
         import torch  # noqa: F401
     except ImportError as error:

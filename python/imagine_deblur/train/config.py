@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from imagine_deblur.degradation.camera_description import NO_CAMERA, CameraDescription
 from imagine_deblur.errors import OptionsError
 from imagine_deblur.restoration.wiener import CHROMA, WienerSpec
 from imagine_deblur.train.recipe import PSF_SHARES
@@ -75,7 +76,8 @@ class DataConfig:
     the operating point of IMAGIN-e. `region` is the side of the image piece that is degraded and
     inverse-filtered as a whole; `grid`**2 crops of `crop` pixels are cut from it and make one
     *group*. The pool holds `pool_groups` groups and takes in `refresh` new groups per step, at
-    most `ahead` in advance. Cost: about 12 MB per group of 9 at 160 px.
+    most `ahead` in advance. Cost: about 12 MB per group of 9 at 160 px. A `camera` with a name
+    draws the captures in place of the recipe.
     """
 
     crop: int = 128
@@ -89,6 +91,7 @@ class DataConfig:
     psf_radius_error: float = 0.015
     psf_sigma_error: float = 0.05
     exposure: str = "any"
+    camera: CameraDescription = NO_CAMERA
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,7 @@ from imagine_deblur.capture.spectrum import mean_power
 from imagine_deblur.psf import PSF
 from imagine_deblur.restoration.wiener import WienerSpec, wiener_planes
 from imagine_deblur.train.config import DataConfig
-from imagine_deblur.train.recipe import change_scene, draw
+from imagine_deblur.train.recipe import change_scene, draw, of_camera
 from imagine_deblur.train.scenes import Scenes
 
 Float16Array = NDArray[np.float16]
@@ -71,14 +71,17 @@ def make_group(
     rng = np.random.default_rng((seed, 1, index))
     piece, satellite = scenes.draw(rng, satellite_share=data.satellite_share)
     operating = bool(rng.random() < (data.operating_share if satellite else 0.1))
-    sharp = change_scene(piece, rng, operating=operating)
-    chosen = draw(
-        rng,
-        operating=operating,
-        radius_error=data.psf_radius_error,
-        sigma_error=data.psf_sigma_error,
-        exposure=data.exposure,
-    )
+    if data.camera.name:
+        chosen, sharp = of_camera(data.camera, piece, rng, error=data.psf_radius_error)
+    else:
+        sharp = change_scene(piece, rng, operating=operating)
+        chosen = draw(
+            rng,
+            operating=operating,
+            radius_error=data.psf_radius_error,
+            sigma_error=data.psf_sigma_error,
+            exposure=data.exposure,
+        )
     capture = chosen.capture(sharp, rng)
     planes = input_planes(capture, chosen.believed, spec)
     truth = np.moveaxis(sharp, -1, 0) - np.float32(0.5)

@@ -12,8 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from imagine_deblur.degradation.camera_description import CameraDescription
 from imagine_deblur.degradation.forward import add_noise, blur, expose
 from imagine_deblur.degradation.shake import random_walk_kernel
+from imagine_deblur.evaluation.protocols import scale_contrast
 from imagine_deblur.psf import PSF, Disk, Gaussian, Motion, Sampled
 from imagine_deblur.psf.models import Component
 
@@ -204,6 +206,26 @@ def draw(
         drawn = _exposed(rng, psf, believed, operating=operating)
         if exposure == "any" or drawn.is_clean == (exposure == "clean"):
             return drawn
+
+
+def of_camera(
+    camera: CameraDescription, image: Float32Array, rng: np.random.Generator, *, error: float
+) -> tuple[Draw, Float32Array]:
+    """A degradation as a described camera's, and the scene in the contrast of its captures.
+
+    Parameters
+    ----------
+    camera : CameraDescription
+    image : (R, C, 3) float32 ndarray in [0, 1]
+    rng : numpy.random.Generator
+    error : float
+        Relative standard deviation of the estimate of the blur's size.
+    """
+    drawn = camera.draw(rng)
+    wrong = 1.0 + error * float(np.clip(rng.standard_normal(), -2.5, 2.5))
+    believed = PSF(tuple(_believed(c, wrong, wrong) for c in drawn.psf.components))
+    sharp = np.clip(scale_contrast(image, drawn.contrast), 0, 1)
+    return Draw(drawn.psf, believed, drawn.noise, drawn.jpeg_quality), sharp
 
 
 def _exposed(rng: np.random.Generator, psf: PSF, believed: PSF, *, operating: bool) -> Draw:
