@@ -274,14 +274,14 @@ def _card(
 
 def _limits(camera: CameraDescription, counts: dict[str, int]) -> list[str]:
     coded = "JPEG of quality {} to {}".format(*camera.jpeg_quality) if camera.jpeg_quality else ""
+    few = ", too few for more than a hint," if counts["val"] < _MEASURES else ""
     return [
         f"Trained for disks of {camera.radius_px[0]} to {camera.radius_px[1]} px, Gaussians of "
         f"{camera.sigma_px[0]} to {camera.sigma_px[1]} px, motion of {camera.motion_px[0]} to "
         f"{camera.motion_px[1]} px, noise of {camera.noise[0]} to {camera.noise[1]}, "
         f"{coded or 'no JPEG'}; it has not seen other captures.",
-        f"Measured on {counts['val']} scenes"
-        f"{', too few for more than a hint,' if counts['val'] < _MEASURES else ''} as the description degrades them, not on the camera's "
-        "own captures: what the description leaves out is not in the figures.",
+        f"Measured on {counts['val']} scenes{few} as the description degrades them, not on the "
+        "camera's own captures: what the description leaves out is not in the figures.",
     ]
 
 
