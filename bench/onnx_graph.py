@@ -83,6 +83,12 @@ class OnnxGraph:
         self._nodes.append(helper.make_node(kind, [x.name, *others], [out.name], **attributes))
         return out
 
+    def loop(self, trips: str, condition: str, first: str, body: onnx.GraphProto) -> str:
+        """Repeat a graph on one tensor; return the name of what comes out."""
+        out = f"t{len(self._nodes)}"
+        self._nodes.append(helper.make_node("Loop", [trips, condition, first], [out], body=body))
+        return out
+
     def conv(
         self,
         x: Planes,

@@ -230,6 +230,19 @@ def test_huge_declared_sizes_are_refused_before_memory_is_taken(scene, tmp_path)
         process(jpeg(scene), io.BytesIO(), **FAST, max_pixels=1000)
 
 
+def test_salvage_does_not_take_a_size_that_a_file_cannot_hold(scene, tmp_path):
+    """12 kB that declared 215 million px were made a picture of 215 million grey ones."""
+    data = jpeg(scene)
+    source, target = tmp_path / "bomb.jpg", tmp_path / "out.jpg"
+    source.write_bytes(resized(data, 14_000, 15_400))
+    with pytest.raises(InputImageError, match=r"bomb\.jpg.*too little is left"):
+        process(source, target, **FAST, salvage=True)
+    data = jpeg(np.tile(scene, (4, 4, 1)))
+    source.write_bytes(data[: len(data) // 8])  # an eighth of a capture is still something
+    report = process(source, target, **FAST, salvage=True)
+    assert any(warning.startswith("salvaged") for warning in report.warnings)
+
+
 def test_a_progressive_bomb_is_refused_by_its_memory(scene, tmp_path):
     data = jpeg(scene, progressive=True)
     at = data.index(b"\xff\xc2") + 5

@@ -16,6 +16,7 @@ from imagine_deblur.engines.descriptor import ModelDescriptor
 from imagine_deblur.errors import EngineError, PsfError
 from imagine_deblur.psf.document import read_document
 from imagine_deblur.session import Session
+from networks import not_a_number
 from synthetic import natural
 
 HEAD = '{"format": "imagine-deblur-model", "format_version": 1, "name": "n"'
@@ -62,6 +63,23 @@ def test_a_wide_flat_frame_is_estimated() -> None:
     with Session(model="wiener", threads=1) as session:
         out = io.BytesIO()
         assert session.process(data, out).columns == 28_500
+
+
+@pytest.mark.parametrize("psf", [None, "disk:2"])
+def test_a_network_that_answers_nan_makes_no_black_picture(tmp_path: Path, psf: str | None) -> None:
+    picture = np.rint(np.clip(natural(160, 200, seed=3), 0, 1) * 255).astype(np.uint8)
+    data, out = _core.encode_jpeg(picture), io.BytesIO()
+    network = str(not_a_number(tmp_path / "nan.onnx"))
+    with (
+        Session(model=network, psf=psf, threads=1, reblur_check=False) as session,
+        pytest.raises(EngineError, match="NaN or infinite values in the tile at row 0"),
+    ):
+        session.process(data, out)
+    assert not out.getvalue()
+    if psf:  # the check replaces every block, and says so
+        with Session(model=network, psf=psf, threads=1) as session:
+            report = session.process(data, out)
+        assert report.replaced_blocks == 5 * 7
 
 
 def test_standard_input_is_bounded() -> None:

@@ -131,11 +131,13 @@ void register_pipeline(py::module_& module) {
       });
 
   py::class_<PipelineOptions>(module, "PipelineOptions")
-      .def(py::init([](std::vector<int> inputs, int overlap, int multiple_of, bool drop_scratch) {
-             return PipelineOptions{overlap, multiple_of, std::move(inputs), drop_scratch};
+      .def(py::init([](std::vector<int> inputs, int overlap, int multiple_of, bool drop_scratch,
+                       bool require_numbers) {
+             return PipelineOptions{overlap, multiple_of, std::move(inputs), drop_scratch,
+                                    require_numbers};
            }),
            py::kw_only(), py::arg("inputs"), py::arg("overlap") = 0, py::arg("multiple_of") = 1,
-           py::arg("drop_scratch") = false);
+           py::arg("drop_scratch") = false, py::arg("require_numbers") = false);
 
   module.def(
       "frame_shape",

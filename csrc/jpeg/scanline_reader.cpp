@@ -31,6 +31,7 @@ using jpeg_internal::guard_of;
 using jpeg_internal::run_guarded;
 
 constexpr std::uint8_t kFiller = 128;              // rows that a broken file cannot give
+constexpr std::int64_t kSalvagedPart = 16;         // of the fewest bytes a frame takes: one in 16
 constexpr std::int64_t kSegmentOverhead = 64;      // what keeping a segment costs beside its bytes
 
 class Descriptor {
@@ -586,9 +587,7 @@ void ScanlineReader::Impl::check_header() {
                     " are allowed; raise max_memory_bytes or convert it to baseline",
                 c);
   }
-  if (options.salvage || info.arithmetic || source.length() < 0) {
-    return;
-  }
+  if (info.arithmetic || source.length() < 0) return;
   // Huffman coding spends at least one bit on a block's first coefficient and, in sequential mode,
   // one more on the rest, so that a huge picture in a tiny file is known before it costs anything.
   // A lossless file has a bit for each sample; its samples are what libjpeg counts as blocks.
@@ -598,7 +597,11 @@ void ScanlineReader::Impl::check_header() {
                   static_cast<std::int64_t>(decoder.comp_info[i].height_in_blocks) *
                   (info.progressive || lossless ? 1 : 2);
   }
-  if (source.length() < least_bits / 8) {
+  if (options.salvage && source.length() < least_bits / 8 / kSalvagedPart) {
+    refuse("declares " + size + " pixels but has only " + std::to_string(source.length()) +
+           " bytes: too little is left to be salvaged; fetch the file again");
+  }
+  if (!options.salvage && source.length() < least_bits / 8) {
     ErrorContext c = context();
     c.scanline = 0;
     throw Error(ErrorKind::kTruncatedJpeg,

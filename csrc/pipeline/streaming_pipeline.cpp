@@ -28,6 +28,18 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
+// Throws where an engine answers NaN or infinite values: stored, they would pass for a picture.
+void require_numbers(std::span<const float> samples, const Tile& tile) {
+  float none = 0.0F;  // stays zero unless a sample is no number
+  for (const float sample : samples) none += sample * 0.0F;
+  if (none == 0.0F) return;
+  throw Error(ErrorKind::kEngine,
+              "the network answers NaN or infinite values in the tile at row " +
+                  std::to_string(tile.read.top) + ", column " +
+                  std::to_string(tile.read.left) +
+                  ": use another network, or leave the reblur check on, which replaces them");
+}
+
 // Sizes of one frame's buffers for a given strip height; pure arithmetic.
 struct StripPlan {
   StripPlan(const FrameShape& frame, const Engine& engine, const LinearStage* stage,
@@ -326,6 +338,7 @@ PipelineReport run_pipeline(FrameSource& source, FrameSink& sink, Engine& engine
         {
           const Stopwatch watch(report.engine_seconds);
           engine.infer(input.as<float>(), output.as<float>());
+          if (options.require_numbers) require_numbers(chw, tile);
         }
         {
           const Stopwatch watch(report.store_seconds);

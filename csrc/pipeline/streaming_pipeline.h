@@ -28,10 +28,11 @@
 namespace imagine_deblur {
 
 struct PipelineOptions {
-  int overlap = 0;            // px, for engines that are not local
-  int multiple_of = 1;        // tiles begin on multiples of this in the frame
-  std::vector<int> inputs;    // engine input -> plane: capture bands first, then linear planes
-  bool drop_scratch = false;  // give the linear stage's memory back before the tiles run
+  int overlap = 0;          // px, for engines that are not local
+  int multiple_of = 1;      // tiles begin on multiples of this in the frame
+  std::vector<int> inputs;  // engine input -> plane: capture bands first, then linear planes
+  bool drop_scratch = false;     // give the linear stage's memory back before the tiles run
+  bool require_numbers = false;  // refuse an engine that answers NaN or infinite values
 };
 
 // Fraction done, in [0, 1]; returning false ends the run with kCancelled. May throw.

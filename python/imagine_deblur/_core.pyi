@@ -257,6 +257,7 @@ class PipelineOptions:
         overlap: int = 0,
         multiple_of: int = 1,
         drop_scratch: bool = False,
+        require_numbers: bool = False,
     ) -> None: ...
 
 class Strip:

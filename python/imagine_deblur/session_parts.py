@@ -252,6 +252,7 @@ class Parts:
             overlap=overlap,
             multiple_of=model.multiple_of,
             drop_scratch=True,
+            require_numbers=model.is_network and (stage is None or stage.reblur_check is None),
         )
         margin = 0 if stage is None else stage.margin_rows()
         key = (model.name, model.sha256, folds, spec, margin, shape, float32)

@@ -52,9 +52,9 @@ def capture(seed: int, rows: int = 128, columns: int = 160) -> bytes:
 
 
 @contextmanager
-def folder(name: str, keep: bool = False) -> Iterator[Path]:
+def folder(name: str, keep: bool = False, inside: Path | None = None) -> Iterator[Path]:
     """A scratch folder that goes away."""
-    path = Path(tempfile.mkdtemp(prefix=f"imagine-deblur-{name}-"))
+    path = Path(tempfile.mkdtemp(prefix=f"imagine-deblur-{name}-", dir=inside))
     try:
         yield path
     finally:

@@ -14,7 +14,7 @@ ROUNDS = {
     "two_services.py": ["--pairs", "1"],
     "soak.py": ["--captures", "60"],
     "mixed.py": ["--hours", "0.002"],
-    "journal_flips.py": ["--flips", "12"],
+    "journal_flips.py": ["--trials", "18"],
 }
 
 

@@ -13,7 +13,7 @@ from imagine_deblur.engines import ModelDescriptor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
 
-from onnx_graph import OnnxGraph
+from onnx_graph import OnnxGraph, Planes
 from plain_net import INPUTS, PlainNet, build
 
 AFFINE_MATRIX = np.array([[0.5, 0.25, 0.0], [0.0, 1.0, -0.5], [2.0, 0.0, 0.125]], np.float32)
@@ -66,3 +66,52 @@ def plain(path: Path, width: int, convolutions: int, unshuffle: int = 2) -> Path
 def noise_tile(planes: int, rows: int, columns: int, seed: int = 0) -> NDArray[np.float32]:
     """A (planes, rows, columns) tile of values in [-0.5, 0.5)."""
     return np.random.default_rng(seed).random((planes, rows, columns), np.float32) - np.float32(0.5)
+
+
+def hungry(path: Path, copies: int = 4000) -> Path:
+    """A network that holds thousands of copies of its tile at once: gigabytes."""
+    g = OnnxGraph()
+    x = g.input(3)
+    many = g.op("Tile", x, g.constant(np.array([copies, 1, 1, 1], np.int64)))
+    g.output(g.op("ReduceMax", many, axes=[0], keepdims=1))
+    onnx.save(g.model({}), path)
+    return path
+
+
+def endless(path: Path) -> Path:
+    """A network with a loop that takes longer than any mission."""
+    make, kind = onnx.helper, onnx.TensorProto
+    plane = ["b", 3, "r", "c"]
+    body = make.make_graph(
+        [
+            make.make_node("Identity", ["go_in"], ["go_out"]),
+            make.make_node("Sqrt", ["from"], ["root"]),
+            make.make_node("Mul", ["root", "root"], ["to"]),
+        ],
+        "body",
+        [
+            make.make_tensor_value_info("count", kind.INT64, []),
+            make.make_tensor_value_info("go_in", kind.BOOL, []),
+            make.make_tensor_value_info("from", kind.FLOAT, plane),
+        ],
+        [
+            make.make_tensor_value_info("go_out", kind.BOOL, []),
+            make.make_tensor_value_info("to", kind.FLOAT, plane),
+        ],
+    )
+    g = OnnxGraph()
+    x = g.input(3)
+    trips, go = g.constant(np.array(1 << 62, np.int64)), g.constant(np.array(True))
+    g.output(Planes(g.loop(trips, go, x.name, body), 3))
+    onnx.save(g.model({}), path)
+    return path
+
+
+def not_a_number(path: Path) -> Path:
+    """A network that answers NaN."""
+    g = OnnxGraph()
+    x = g.input(3)
+    weight = g.set_weight(np.full((3, 3, 1, 1), np.nan, np.float32))
+    g.output(g.op("Conv", x, weight, kernel_shape=[1, 1]))
+    onnx.save(g.model({}), path)
+    return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,14 +15,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+import networks
 from imagine_deblur.cli import main
+from imagine_deblur.engines.model import bundled_models
 from imagine_deblur.errors import EngineError, OptionsError
 from imagine_deblur.options import Options
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.psf.record import save_record
 from imagine_deblur.session import Session
 from imagine_deblur.watch import keeper, trial
-from imagine_deblur.watch.configuration import LastGood, last_good
+from imagine_deblur.watch.configuration import ATTEMPTS, Attempts, LastGood, last_good
 from imagine_deblur.watch.folders import Folder
 from imagine_deblur.watch.service import EXIT_MODEL
 from imagine_deblur.watch.session import SelfCheckingSession
@@ -223,24 +226,74 @@ def test_the_last_good_configuration_keeps_options_settings_and_files(
     state.close()
 
 
-def test_a_network_that_never_ends_or_takes_all_memory_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The child is what would loop; here it is one that does."""
-    net = tmp_path / "net.onnx"
-    net.write_bytes(b"anything")
-    child = tmp_path / "python"
-    child.write_text("#!/bin/sh\nexec sleep 60\n")
-    child.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(child))
+def test_foreign_networks_are_tried_in_a_process_of_their_own(tmp_path: Path) -> None:
+    limits = Options(max_ram="280MB", threads=1)
+    good = tmp_path / "own.onnx"
+    shutil.copy(bundled_models()["fast"], good)
+    trial.try_network(replace(limits, model=str(good)))
+    hungry = networks.hungry(tmp_path / "hungry.onnx")  # 3.9 GB for a small tile
+    with pytest.raises(EngineError, match="a small frame failed"):
+        trial.try_network(replace(limits, model=str(hungry)))
+    endless = networks.endless(tmp_path / "endless.onnx")
     started = time.monotonic()
     with pytest.raises(EngineError, match="took it more than"):
-        trial.try_network(Options(model=str(net)), seconds=0.5)
-    assert time.monotonic() - started < 20
-    monkeypatch.undo()
+        trial.try_network(replace(limits, model=str(endless)), seconds=8.0)
+    assert time.monotonic() - started < 30
+    garbage = tmp_path / "net.onnx"
+    garbage.write_bytes(b"anything")
     with pytest.raises(EngineError, match="a small frame failed"):
-        trial.try_network(Options(model=str(net)))
-    trial.try_network(Options(model="wiener"))  # needs no trial
+        trial.try_network(replace(limits, model=str(garbage)))
+    trial.try_network(replace(limits, model="wiener"))  # needs no trial
+
+
+def test_what_the_process_dies_on_is_not_tried_for_ever(
+    station: Station, record: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel ends it for memory, on a whole frame only: no exception is ever seen."""
+    station.put("a.jpg")
+    assert station.run(options(record)) == 0  # the last good one
+    deadly = record.with_name("deadly.json")
+    save_record(deadly, PSF.defocus(4.0), provenance={})
+    real = SelfCheckingSession.trial
+
+    def die(self: SelfCheckingSession, folder: Folder, shape: tuple[int, int]) -> None:
+        if self.session.options.psf == str(deadly):
+            os._exit(99)
+        real(self, folder, shape)
+
+    monkeypatch.setattr(SelfCheckingSession, "trial", die)
+    station.put("b.jpg")
+    starts = 0
+    while "b.jpg" not in station.outputs():
+        starts += 1
+        pid = os.fork()
+        if pid == 0:
+            os._exit(station.run(options(deadly)))
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == (0 if starts > 3 else 99)
+    assert starts == 4
+    assert psf_of(station, "b.jpg") == psf_of(station, "a.jpg")
+
+
+def test_a_death_in_another_boot_or_long_ago_is_forgiven(tmp_path: Path, record: Path) -> None:
+    folder = Folder.at(tmp_path / "state")
+    attempts = Attempts(folder, "boot")
+    (folder.path / ATTEMPTS).write_text("not ours")
+    unfinished = []
+    for _ in range(3):
+        unfinished.append(attempts.of(options(record), 0.0))
+        unfinished[-1].__enter__()
+    with pytest.raises(OptionsError, match="died 3 times"), attempts.of(options(record), 599.0):
+        pass
+    with Attempts(folder, "another boot").of(options(record), 0.0):
+        pass
+    for _ in range(3):
+        unfinished.append(attempts.of(options(record), 0.0))
+        unfinished[-1].__enter__()
+    with attempts.of(options(record), 601.0):
+        pass
+    with attempts.of(options(record), 0.0):  # it was survived
+        pass
+    folder.close()
 
 
 def test_hup_before_the_service_is_up_does_not_end_it(station: Station) -> None:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,15 @@ from imagine_deblur.errors import OptionsError
 from imagine_deblur.options import Options
 from imagine_deblur.psf.presets import parse_preset
 from imagine_deblur.watch.artifact import LARGEST_FILE
+from imagine_deblur.watch.entry import boot_id
 from imagine_deblur.watch.folders import Folder, read_file
 from imagine_deblur.watch.settings import WatchSettings
 
-FOLDER, NAME = "last-good", "configuration.json"
+FOLDER, NAME, ATTEMPTS = "last-good", "configuration.json", "attempts.json"
+
+_KEPT_ATTEMPTS = 16  # configurations whose deaths are counted
+_MOST_DEATHS = 3  # of the process, in one boot, while a configuration is tried
+_LEFT_ALONE = 600.0  # s of service until it is tried again; four times as long after each death
 
 _LONGEST = 1 << 20  # bytes of the configuration itself
 _FILES = ("psf", "model")
@@ -52,10 +57,15 @@ class LastGood:
     Parameters
     ----------
     state : Folder
+
+    Attributes
+    ----------
+    attempts : Attempts
     """
 
     def __init__(self, state: Folder) -> None:
         self._folder = Folder.below(state, FOLDER)
+        self.attempts = Attempts(self._folder, boot_id())
 
     def close(self) -> None:
         """Give the descriptor back."""
@@ -139,6 +149,74 @@ class LastGood:
             return None
         good = digest == checked["sha256"] and isinstance(document, dict)
         return document if good else None
+
+
+class Attempts:
+    """What was being tried when the process died, so that it is not tried for ever.
+
+    A network may take all memory, or never end, on a whole frame only. Then the kernel or
+    ``hang_after`` ends the process, no exception is seen, and the next start would do the same.
+    Somebody else may have ended it, so it gets another chance, ever more rarely.
+
+    Parameters
+    ----------
+    folder : Folder
+        Of the last good configuration.
+    boot : str
+        Name of the running boot; a machine that went down is no fault of the configuration's.
+    """
+
+    def __init__(self, folder: Folder, boot: str) -> None:
+        self._folder, self._boot = folder, boot
+
+    @contextmanager
+    def of(self, options: Options, age: float) -> Iterator[None]:
+        """Count an attempt that the process does not survive.
+
+        Parameters
+        ----------
+        options : Options
+        age : float
+            Seconds that the process has lived.
+
+        Raises
+        ------
+        OptionsError
+            The process died on it before, as often as it may.
+        """
+        name, deaths = _identity(options), self._read()
+        more = deaths.get(name, 0) - _MOST_DEATHS
+        if more >= 0 and age < _LEFT_ALONE * 4.0 ** min(more, 9):
+            raise OptionsError(
+                "configuration",
+                name[:12],
+                f"one that the process survives: it died {deaths[name]} times while this one was "
+                "tried; SIGHUP tries it again at once",
+            )
+        self._write(deaths | {name: deaths.get(name, 0) + 1})
+        try:
+            yield
+        finally:
+            deaths.pop(name, None)
+            self._write(deaths)
+
+    def forget(self) -> None:
+        """Let everything be tried again."""
+        self._write({})
+
+    def _read(self) -> dict[str, int]:
+        try:
+            document = json.loads(self._folder.read(ATTEMPTS, _LONGEST))
+            deaths = document["deaths"] if document["boot"] == self._boot else {}
+            return {str(name): int(count) for name, count in deaths.items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return {}
+
+    def _write(self, deaths: Mapping[str, int]) -> None:
+        latest = dict(list(deaths.items())[-_KEPT_ATTEMPTS:])
+        document = {"boot": self._boot, "deaths": latest}
+        with suppress(OSError):  # a full disk must not cost a configuration
+            self._folder.write(ATTEMPTS, json.dumps(document).encode() + b"\n", durable=False)
 
 
 def last_good(state: Path) -> tuple[WatchSettings, Options] | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, Protocol
 
 from imagine_deblur.watch.digests import DIGEST
@@ -117,6 +119,13 @@ def file_digest(file: FileFacts) -> bytes:
 def key_digest(key: str) -> bytes:
     """Return 16 bytes that stand for a key."""
     return hashlib.blake2b(key.encode(errors="replace"), digest_size=DIGEST).digest()
+
+
+def boot_id() -> str:
+    """Return a name for the running boot, empty where the system has none."""
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    return ""
 
 
 def clean_record(record: object) -> dict[str, Any] | None:

@@ -236,8 +236,9 @@ class Folder:
         """
         descriptor = self.open(name)
         with open(descriptor, "rb") as file, self._named(name):
-            data = file.read(most + 1)
-            if len(data) > most:
+            # No more at once than it is long: asked for `most`, Python would take that from memory.
+            data = file.read(min(most, os.fstat(descriptor).st_size))
+            if file.read(1) and len(data) >= most:
                 raise OSError(errno.EFBIG, f"longer than {most} bytes")
             return data
 

@@ -33,7 +33,6 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from imagine_deblur.errors import ImagineDeblurError
@@ -47,6 +46,7 @@ from imagine_deblur.watch.entry import (
     STARTED,
     VANISHED,
     Entry,
+    boot_id,
     clean_record,
     file_digest,
     key_digest,
@@ -61,6 +61,7 @@ _LONGEST_LINE = 1 << 16  # bytes; the longest of ours, of a name of 255 bytes, h
 _SHORT = 1000  # lines that are never too many
 _GROWTH = 4  # lines over those that remain before the file is written anew
 _COPIES = 2  # of each line after a compaction
+_BATCH = 1000  # events written at once while an old journal is taken over
 _KEPT_DAMAGED = 2  # damaged files that stay for people to look at
 
 
@@ -121,13 +122,6 @@ def known_again(entry: Entry) -> dict[str, str]:
     return {"key": entry.key, "state": KNOWN, "name": entry.name, "file": file}
 
 
-def boot_id() -> str:
-    """Return a name for the running boot, empty where the system has none."""
-    with suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-    return ""
-
-
 class Journal:
     """The journal file, replayed at opening.
 
@@ -169,8 +163,8 @@ class Journal:
             self._size = self._replay()
             os.fsync(self._descriptor)
             folder.sync()
-            if self._nameless:  # the first journals' last lines: too short for `compact`
-                self.append(*map(known_again, self._nameless))
+            for at in range(0, len(self._nameless), _BATCH):
+                self.append(*map(json.loads, self._nameless[at : at + _BATCH]))
             if self.damaged:
                 self._keep_damaged()
                 self.compact(lambda file: True, keep=1 << 62)
@@ -202,7 +196,8 @@ class Journal:
     def _replay(self) -> int:
         """Apply every record; return where the last one ends, in a newline."""
         end = bad = 0
-        self._nameless: list[Entry] = []
+        # Endings in the first journals' way, too short for `compact`; as text, to take no room.
+        self._nameless: list[bytes] = []
         for record, at in self._records():
             if record is None:
                 bad += 1
@@ -252,7 +247,7 @@ class Journal:
         if entry.state in FINAL:
             self._finish(key, file_digest(entry) if entry.name else b"")
             if "name" not in record and entry.name:
-                self._nameless.append(entry)
+                self._nameless.append(json.dumps(known_again(entry)).encode())
         if entry.state in GONE:
             self.entries.pop(key, None)
         else:

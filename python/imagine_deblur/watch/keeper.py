@@ -3,7 +3,8 @@
 At the start, after an uplink and when a model was lost, configurations are tried in turn: the one
 that was asked for, the last one that worked, the blur estimated from each capture, and the same
 with the bundled network. A configuration that is new takes effect only after a whole frame has
-gone through it by the path that captures take. Where none is left, captures are passed through.
+gone through it by the path that captures take, and one that the process died on is left alone
+for a while. Where none is left, captures are passed through.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ class SessionKeeper:
         self._asked, self._settings, self._state = options, settings, state
         self._telemetry, self._log = telemetry, log
         self._last_good = LastGood(state)
+        self._born = time.monotonic()
         self._passed = 0  # captures that fell back since the session was lost
         self._since = 0.0  # when the configuration in use was opened
         self.session: SelfCheckingSession | None = None
@@ -108,6 +110,7 @@ class SessionKeeper:
 
     def reload(self) -> None:
         """Read the PSF record and the network again, as after an uplink."""
+        self._last_good.attempts.forget()
         if self.open() and self.origin == ASKED:
             self._telemetry.events["psf_reloaded"] += 1
             self._log("configuration read again and in use")
@@ -170,9 +173,13 @@ class SessionKeeper:
             It cannot be used.
         """
         self._telemetry.state = "self-test"
-        known = self._last_good.holds(options)
-        if not known:
+        if self._last_good.holds(options):
+            return self._made(options, known=True)
+        with self._last_good.attempts.of(options, time.monotonic() - self._born):
             try_network(options)
+            return self._made(options, known=False)
+
+    def _made(self, options: Options, *, known: bool) -> SelfCheckingSession:
         session = SelfCheckingSession(
             options,
             self._state.path / "good",
