@@ -41,8 +41,7 @@ from imagine_deblur.psf.estimation import (
     render,
     report_records,
 )
-from imagine_deblur.restoration.reach import default_gap
-from imagine_deblur.restoration.wiener import SpectrumPlan, WienerBank, WienerSpec
+from imagine_deblur.restoration.wiener import WienerSpec, wiener_planes
 
 NSR = tuple(float(v) for v in np.geomspace(3e-4, 0.1, 7))
 LARGE_ROWS, LARGE_COLUMNS = 1536, 2048
@@ -78,24 +77,9 @@ def head(data: Path) -> str:
 def best_psnr(case: protocols.Case, psf: PSF) -> float:
     """PSNR of the Wiener stage with a PSF and the best of `NSR`."""
     image = case.degraded.astype(np.float32) / np.float32(255)
-    plan = SpectrumPlan(*image.shape[:2], default_gap(psf, min(NSR)))
-    work = (
-        np.empty(plan.spectrum_shape, np.complex64),
-        np.empty(plan.spectrum_shape, np.complex64),
-    )
-    otf = plan.otf(psf)
     best = -np.inf
     for nsr in NSR:
-        planes = np.empty((3, *image.shape[:2]), np.float32)
-
-        def load(band: int, rows: slice, out: np.ndarray) -> None:
-            out[...] = image[rows, :, band]
-
-        def store(plane: int, rows: slice, values: np.ndarray, add: bool, planes=planes) -> None:
-            planes[plane, rows] = planes[plane, rows] + values if add else values
-
-        for _ in WienerBank(psf, WienerSpec((nsr,), 0), plan, otf=otf).run(load, store, work):
-            pass
+        planes = wiener_planes(image, psf, WienerSpec((nsr,), 0))
         restored = np.clip(np.moveaxis(planes, 0, -1), 0, 1)
         best = max(best, psnr(restored, case.sharp))
     return float(best)

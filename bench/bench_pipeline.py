@@ -24,7 +24,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -76,12 +75,11 @@ class Parts:
         self._descriptor = describe(str(model))
         self.frame = self.decode()
         rows, columns, bands = self.frame.shape
-        self._executor = ThreadPoolExecutor(threads) if threads > 1 else None
         psf = named_psf(PSF).psf
         assert psf is not None
         spec = resolve_model(model).wiener_spec(None, checked=False)
         assert spec is not None
-        self._stage = WienerStage(psf, spec, executor=self._executor)
+        self._stage = WienerStage(psf, spec, workers=_core.WorkerPool(threads))
         everything = (0, rows)
         self._strip: Any = SimpleNamespace(
             window=everything, planes=everything, finished=everything, frame_rows=rows

@@ -17,7 +17,8 @@ from imagine_deblur import _core
 from imagine_deblur.engines import describe
 from imagine_deblur.psf.presets import named_psf
 from imagine_deblur.restoration.reach import default_gap
-from imagine_deblur.restoration.wiener import SpectrumPlan, WienerSpec
+from imagine_deblur.restoration.transfer import sizes_for
+from imagine_deblur.restoration.wiener import WienerSpec
 
 
 @dataclass(frozen=True)
@@ -102,17 +103,17 @@ def linear(rows: int, columns: int, psf_text: str) -> Work:
     """The Wiener bank: 3 forward and 5 inverse transforms, five gains, on the extended frame.
 
     A real transform of N samples counts as 2.5 N log2 N operations; it passes over memory twice
-    (rows, columns), and a gain once, reading and writing 4 N bytes each time.
+    (rows, columns), reading and writing 4 N bytes each time. Gains are multiplied on the way.
     """
     spec = WienerSpec()
     psf = named_psf(psf_text).psf
     if psf is None:
         raise SystemExit(f"{psf_text} is a grid of PSFs: give one PSF")
-    plan = SpectrumPlan(rows, columns, default_gap(psf, spec.nsr[spec.base]))
-    samples = plan.rows.length * plan.columns.length
+    sizes = sizes_for(rows, columns, default_gap(psf, spec.nsr[spec.base]))
+    samples = math.prod(sizes.padded_shape)
     transforms, gains = 3 + 3 + 2, 3 + 2
     flop = transforms * 2.5 * samples * math.log2(samples) + gains * 12 * samples / 2
-    passes = 2 * transforms + gains + 3  # the last three add up the luma spectrum
+    passes = 2 * transforms - 2  # the columns of both colour differences pass once for both ways
     return Work("linear stage", flop, passes * 2 * 4 * samples)
 
 

@@ -85,7 +85,7 @@ def test_no_package_imports_itself_through_others():
     assert circles(graph) == []
 
 
-@pytest.mark.xfail(strict=False, reason="wiener, reblur_check and journal are being split")
+@pytest.mark.xfail(strict=False, reason="journal is being split")
 def test_no_file_is_too_long():
     long = {
         name: lines

@@ -14,6 +14,7 @@ enum class ErrorKind {
   kOptions,        // an option outside its range -> OptionsError
   kEngine,         // runtime missing or a model refused -> EngineError
   kMemoryBudget,   // budget or disk too small -> MemoryBudgetError
+  kIntegrity,      // numbers changed in memory between two readings -> IntegrityError
   kIo,             // a system call failed; `code` is errno -> OSError
   kCancelled,      // the keep-going callback said stop -> KeyboardInterrupt or the callback's error
 };

@@ -70,6 +70,28 @@ InterleavedView writable_frame(py::array& array, const FrameShape& shape) {
   return {array.mutable_data(), array.strides(0), found};
 }
 
+PlaneView plane_view(const py::array& array) {
+  PlaneView plane;
+  if (array.dtype().equal(py::dtype::of<std::uint8_t>())) {
+    plane.type = SampleType::kUint8;
+  } else if (array.dtype().equal(py::dtype::of<std::int16_t>())) {
+    plane.type = SampleType::kFixed16;
+  } else if (array.dtype().equal(py::dtype::of<float>())) {
+    plane.type = SampleType::kFloat32;
+  } else {
+    throw Error(ErrorKind::kOptions, "a plane must be uint8, int16 or float32", {.field = "plane"});
+  }
+  if (array.ndim() != 2 || array.itemsize() != array.strides(1)) {
+    throw Error(ErrorKind::kOptions, "a plane must be (rows, columns), samples side by side",
+                {.field = "plane"});
+  }
+  plane.data = const_cast<void*>(array.data());
+  plane.rows = static_cast<int>(array.shape(0));
+  plane.columns = static_cast<int>(array.shape(1));
+  plane.row_stride = array.strides(0);
+  return plane;
+}
+
 py::array plane_array(const PlaneView& plane, const py::object& owner) {
   const auto item = static_cast<py::ssize_t>(sample_bytes(plane.type));
   return py::array(dtype_of(plane.type), {plane.rows, plane.columns},

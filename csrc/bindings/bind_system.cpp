@@ -86,10 +86,10 @@ void register_system(py::module_& module) {
       },
       py::arg("nice") = 0, py::arg("scheduling") = "normal");
 
-  py::class_<PinnedPool>(module, "WorkerPool")
+  py::class_<PinnedPool, std::shared_ptr<PinnedPool>>(module, "WorkerPool")
       .def(py::init([](int threads, bool pin, std::vector<int> processors, int nice,
                        const std::string& scheduling) {
-             return std::make_unique<PinnedPool>(PinnedPoolOptions{
+             return std::make_shared<PinnedPool>(PinnedPoolOptions{
                  threads, pin, std::move(processors), {nice, scheduling_from(scheduling)}});
            }),
            py::arg("threads"), py::kw_only(), py::arg("pin") = false,

@@ -50,6 +50,9 @@ void raise(const Error& error) {
       exception = os_error(context.code, message, path);
       break;
     }
+    case ErrorKind::kIntegrity:
+      exception = errors.attr("IntegrityError")(message);
+      break;
     case ErrorKind::kCancelled:
       exception = errors.attr("CancelledError")(message);
       break;

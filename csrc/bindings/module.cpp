@@ -5,6 +5,7 @@ PYBIND11_MODULE(_core, module) {
   imagine_deblur::register_errors(module);
   imagine_deblur::register_system(module);
   imagine_deblur::register_tiling(module);
+  imagine_deblur::register_linear(module);
   imagine_deblur::register_engines(module);
   imagine_deblur::register_jpeg(module);
   imagine_deblur::register_pipeline(module);

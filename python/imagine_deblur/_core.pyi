@@ -1,7 +1,7 @@
 """The native core, see csrc/bindings. Names of roles follow csrc/bindings/array_view.h."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +72,81 @@ class WorkerPool:
     def pinned_count(self) -> int: ...
     @property
     def polite_count(self) -> int: ...
+
+class PlaneSizes:
+    def __init__(self, rows: int, columns: int, padded_rows: int, padded_columns: int) -> None: ...
+    @property
+    def shape(self) -> tuple[int, int]: ...
+    @property
+    def padded_shape(self) -> tuple[int, int]: ...
+    def scratch_bytes(self) -> int: ...
+    def otf_bytes(self, radial: bool) -> int: ...
+
+class Otf:
+    @staticmethod
+    def radial(sizes: PlaneSizes, table: NDArray[np.float32], workers: WorkerPool) -> Otf: ...
+    @staticmethod
+    def half_plane(
+        sizes: PlaneSizes,
+        values: NDArray[np.float32] | NDArray[np.complex64],
+        workers: WorkerPool,
+    ) -> Otf: ...
+    @property
+    def values(self) -> NDArray[np.float32]: ...
+
+class Gain:
+    @overload
+    def __init__(self, *, nsr: float) -> None: ...
+    @overload
+    def __init__(
+        self,
+        *,
+        added: NDArray[np.float32],
+        scale: NDArray[np.float32] | None = None,
+        noise: NDArray[np.float32] | None = None,
+    ) -> None: ...
+
+class Workplace:
+    def __init__(
+        self,
+        workers: WorkerPool,
+        scratch: NDArray[np.uint8],
+        *,
+        checked: bool = False,
+        after_block: Callable[[], object] | None = None,
+    ) -> None: ...
+
+class Reblur:
+    def __init__(
+        self,
+        work: Workplace,
+        sizes: PlaneSizes,
+        *,
+        capture: Sequence[Plane],
+        linear: Sequence[Plane],
+        linear_first: int,
+        restored: Sequence[Plane],
+        restored_first: int,
+        several: bool,
+    ) -> None: ...
+    def compare(self, otf: Otf) -> NDArray[np.float64]: ...
+
+def restore_planes(
+    work: Workplace,
+    sizes: PlaneSizes,
+    otf: Otf,
+    *,
+    luma: Sequence[Gain],
+    base: int,
+    colour: Gain,
+    capture: Sequence[Plane],
+    planes: Sequence[Plane],
+    first_row: int,
+    kept: tuple[int, int],
+    row_weights: NDArray[np.float32] | None = None,
+    column_weights: NDArray[np.float32] | None = None,
+    add: bool = False,
+) -> None: ...
 
 class BufferPool:
     def __init__(self, bytes: int, *, folder: str = "", anonymous: bool = False) -> None: ...

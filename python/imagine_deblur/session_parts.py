@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -102,7 +101,7 @@ class Parts:
     reblur_check : ReblurCheck
         Limits of the check; every frame gets a fresh one like it.
     check_spectra : bool
-        See `restoration.wiener.SpectrumPlan`; costs a few per cent of the linear stage.
+        See `restoration.stage.WienerStage`; costs a few per cent of the linear stage.
     """
 
     def __init__(self, options: Options) -> None:
@@ -115,7 +114,6 @@ class Parts:
         by_deadline = options.deadline is not None and options.model == "auto"
         self.chooser = Chooser(options, self.threads) if by_deadline else None
         self._workers: _core.WorkerPool | None = None
-        self._executor: ThreadPoolExecutor | None = None
         self._engine: tuple[tuple[object, ...], _core.Engine] | None = None
         self._stage: tuple[tuple[object, ...], WienerStage] | None = None
         self._pool: _core.BufferPool | None = None
@@ -124,9 +122,7 @@ class Parts:
 
     def close(self) -> None:
         """Give threads, memory and the engine back."""
-        if self._executor is not None:
-            self._executor.shutdown()
-        self._workers = self._executor = self._engine = self._stage = self._pool = None
+        self._workers = self._engine = self._stage = self._pool = None
 
     @property
     def engine(self) -> tuple[tuple[object, ...], _core.Engine] | None:
@@ -223,13 +219,6 @@ class Parts:
                 nice=polite.nice,
                 scheduling=polite.scheduling,
             )
-            if self.threads > 1:
-                self._executor = ThreadPoolExecutor(
-                    self.threads,
-                    thread_name_prefix="imagine-deblur-fft",
-                    initializer=_core.make_this_thread_polite,
-                    initargs=(polite.nice, polite.scheduling),
-                )
         return self._workers
 
     def _fit(
@@ -302,7 +291,7 @@ class Parts:
         key = (psf, spec, id(gains))
         if self._stage is None or self._stage[0] != key:
             stage = WienerStage(
-                psf, spec, executor=self._executor, checked=self.check_spectra, gains=gains
+                psf, spec, workers=self._workers, checked=self.check_spectra, gains=gains
             )
             self._stage = (key, stage)
         stage = self._stage[1]

@@ -37,7 +37,6 @@ from imagine_deblur.options import Options
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.psf.record import save_record
 from imagine_deblur.restoration.stage import WienerStage
-from imagine_deblur.restoration.wiener import SpectrumPlan
 from imagine_deblur.watch.session import SelfCheckingSession
 
 ROWS, COLUMNS = 96, 128
@@ -211,8 +210,8 @@ class Bench:
 
     def flip_otf(self) -> None:
         stage = self.guarded.session.parts.stage
-        if stage is not None and stage._otf is not None:
-            self.flip_array(stage._otf)
+        if stage is not None and stage.otf is not None:
+            self.flip_array(stage.otf.values)
 
     def flip_planes(self, planes: list[Any]) -> None:
         self.flip_array(self.chance.choice(planes))
@@ -261,29 +260,21 @@ class Bench:
     def in_spectrum(self, undo: list[Callable[[], None]]) -> None:
         """Flip a bit of one of the two spectra at a random moment of the linear stage."""
         moment = self.chance.randrange(self.blocks)
-        self.at_block(undo, lambda n: self.flip_array(self.spectra[n % 2]) if n == moment else None)
 
-    def at_block(self, undo: list[Callable[[], None]], action: Callable[[int], None]) -> None:
-        """Call `action` with its number after each block of rows or columns of each transform."""
-        real_run, real_work = SpectrumPlan._run, WienerStage._work
+        def act(number: int, scratch: Any) -> None:
+            if number == moment:
+                halves = np.array_split(scratch.view(np.uint64), 2)
+                self.flip_array(halves[number % 2])
+
+        self.at_block(undo, act)
+
+    def at_block(self, undo: list[Callable[[], None]], action: Callable[[int, Any], None]) -> None:
+        """Call `action` with its number and the spectra after each block of each transform."""
         done = itertools.count()
-
-        def work(stage: WienerStage, plan: SpectrumPlan, strip: Any) -> Any:
-            self.spectra = real_work(stage, plan, strip)
-            return self.spectra
-
-        def run(plan: SpectrumPlan, count: int, one: Callable[[slice], Any]) -> Any:
-            def counted(block: slice) -> Any:
-                result = one(block)
-                action(next(done))
-                return result
-
-            return real_run(plan, count, counted)
-
-        WienerStage._work, SpectrumPlan._run = work, run  # type: ignore[method-assign]
+        WienerStage.after_block = staticmethod(lambda scratch: action(next(done), scratch))  # type: ignore[assignment]
 
         def back() -> None:
-            WienerStage._work, SpectrumPlan._run = real_work, real_run  # type: ignore[method-assign]
+            WienerStage.after_block = None
 
         undo.append(back)
 
@@ -291,10 +282,22 @@ class Bench:
         """Return how many blocks of transforms a frame takes."""
         undo: list[Callable[[], None]] = []
         numbers: list[int] = []
-        self.at_block(undo, numbers.append)
+        self.at_block(undo, lambda number, _: numbers.append(number))
         self.restore(0)
         undo[0]()
         return len(numbers)
+
+
+def without_sums() -> None:
+    """Let guarded sessions run as plain ones do, without sums over spectra."""
+    real = SelfCheckingSession._open
+
+    def opened(mine: SelfCheckingSession, changes: dict[str, Any]) -> Any:
+        session = real(mine, changes)
+        session.parts.check_spectra = False
+        return session
+
+    SelfCheckingSession._open = opened  # type: ignore[method-assign]
 
 
 def weight_spans(path: Path) -> list[tuple[int, int]]:
@@ -328,7 +331,7 @@ def main() -> int:
     parser.add_argument("--no-sums", action="store_true", help="without the sums over spectra")
     arguments = parser.parse_args()
     if arguments.no_sums:
-        SpectrumPlan.check = lambda *sums: None  # type: ignore[method-assign]
+        without_sums()
     signal.signal(signal.SIGALRM, on_alarm)
     chance = random.Random(arguments.seed)
     names = [arguments.only] if arguments.only else list(SHARES)

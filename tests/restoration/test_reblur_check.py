@@ -8,15 +8,19 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from test_wiener import extended_axis
 
-from imagine_deblur import Session, restore
+from imagine_deblur import Session, _core, restore
 from imagine_deblur.degradation.forward import degrade
 from imagine_deblur.engines import CallableEngine, EngineSpec, describe, native
 from imagine_deblur.engines.model import bundled_models
 from imagine_deblur.evaluation.metrics.fidelity import psnr
 from imagine_deblur.psf.models import PSF
-from imagine_deblur.restoration.reblur_check import CAPTURE, KEPT, WIENER, ReblurCheck, _BlockSums
+from imagine_deblur.restoration.block_sums import BlockSums
+from imagine_deblur.restoration.pieces import Piece
+from imagine_deblur.restoration.reblur_check import CAPTURE, KEPT, WIENER, ReblurCheck
 from imagine_deblur.restoration.stage import WienerStage
+from imagine_deblur.restoration.transfer import otf_for, sizes_for
 from imagine_deblur.restoration.wiener import WienerSpec, wiener
 from networks import plain, plain_descriptor
 from onnx_graph import OnnxGraph
@@ -251,21 +255,74 @@ def test_a_flat_half_is_given_back_and_the_other_restored():
     assert after > before + 1.0
 
 
+def summed(capture: Any, restored: Any, psf: PSF) -> BlockSums:
+    """The sums over the blocks of a picture that is one strip and one piece."""
+    rows, columns = capture.shape[:2]
+    workers, sizes = _core.WorkerPool(1), sizes_for(rows, columns, 64)
+    work = _core.Workplace(workers, np.empty(sizes.scratch_bytes(), np.uint8))
+    planes = [
+        [np.ascontiguousarray(picture[..., band]) for band in range(3)]
+        for picture in (capture, restored)
+    ]
+    reblur = _core.Reblur(
+        work,
+        sizes,
+        capture=planes[0],
+        linear=[],
+        linear_first=0,
+        restored=planes[1],
+        restored_first=0,
+        several=False,
+    )
+    sums = BlockSums(rows, columns)
+    whole = slice(0, columns)
+    part = reblur.compare(otf_for(psf, sizes, workers))
+    sums.take(part, Piece(whole, whole), np.ones(sums.shape, bool))
+    return sums
+
+
 def test_slopes_are_not_information():
     rows, columns = 40, 70  # the last blocks are cut
-    sums = _BlockSums(rows, columns)
     y, x = np.mgrid[:rows, :columns].astype(np.float32)
     slope = 0.3 + 0.004 * x - 0.002 * y
     rng = np.random.default_rng(0)
     bumps = 0.01 * rng.standard_normal((rows, columns)).astype(np.float32)
     bumps[:, :32] = 0
-    owned = np.ones(sums.shape, bool)
-    for rows_of_blocks in (slice(0, 32), slice(32, 40)):
-        part = (slope + bumps)[rows_of_blocks]
-        sums.add_reblurred(rows_of_blocks, part, np.zeros_like(part), owned)
-    power = sums.reblurred_power()
+    picture = np.repeat((slope + bumps)[..., None], 3, axis=2)
+    power = summed(picture, picture, PSF(())).reblurred_power()
     assert power[:, 0].max() < 1e-8
     np.testing.assert_allclose(power[:, 1], 1e-4, rtol=0.25)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_the_sums_over_blocks_are_those_of_the_pictures(dtype):
+    rng = np.random.default_rng(1)
+    rows, columns = 75, 107
+    one = 255 if dtype is np.uint8 else 1
+    capture, restored = (
+        (one * rng.random((rows, columns, 3), np.float32)).astype(dtype) for _ in range(2)
+    )
+    sums = summed(capture, restored, BLUR)
+    weights = np.array([0.299, 0.587, 0.114])
+    luma = [picture.astype(np.float64) @ weights / one for picture in (capture, restored)]
+    blurred = dense_blur(luma[1], BLUR)
+    for block_row, block_column in np.ndindex(sums.shape):
+        block = np.s_[
+            32 * block_row : 32 * block_row + 32, 32 * block_column : 32 * block_column + 32
+        ]
+        place = block_row, block_column
+        residual = np.sqrt(np.mean((luma[0][block] - blurred[block]) ** 2))
+        assert sums.rms_residual()[place] == pytest.approx(residual, rel=1e-4)
+        for found, picture in zip(sums.deviations(), luma, strict=True):
+            assert found[place] == pytest.approx(picture[block].std(), rel=1e-4, abs=1e-7)
+
+
+def dense_blur(plane: Any, psf: PSF) -> Any:
+    """The plane, extended as the check extends it, times the OTF; in double precision."""
+    extended = extended_axis(extended_axis(plane.T, 64).T, 64)
+    otf = psf.otf(*extended.shape).astype(np.complex128)
+    blurred = np.fft.irfft2(np.fft.rfft2(extended) * otf, s=extended.shape)
+    return blurred[: plane.shape[0], : plane.shape[1]]
 
 
 # The parts

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import pytest
 
+from imagine_deblur import _core
 from imagine_deblur.degradation.forward import blur
 from imagine_deblur.errors import OptionsError
 from imagine_deblur.psf.models import PSF, Disk, Gaussian, Motion
-from imagine_deblur.restoration.extension import fast_length, plan_extension, reflect_index
 from imagine_deblur.restoration.gains import HIGHEST, PlaneGain
 from imagine_deblur.restoration.reach import default_gap, inverse_support_px
 from imagine_deblur.restoration.wiener import WienerSpec, wiener, wiener_planes
+from imagine_deblur.support.fft_size import fast_length, reflect_index
 from synthetic import natural
+
+
+def extended_axis(values, gap):
+    """Rows continued by their reflection on both sides, a raised cosine between the two."""
+    samples = len(values)
+    extra = fast_length(samples + gap) - samples
+    position = np.arange(extra)
+    middle = np.clip(2.0 * (position + 1) / (extra + 1) - 0.5, 0.0, 1.0)
+    fade = (0.5 - 0.5 * np.cos(np.pi * middle))[:, None]
+    ahead = values[reflect_index(samples + position, samples)]
+    behind = values[reflect_index(position - extra, samples)]
+    return np.concatenate([values, ahead + (behind - ahead) * fade])
 
 
 def dense_wiener(plane, psf, nsr, gap):
     """Wiener filter of one plane with explicit extension, in float64."""
-    rows, columns = plan_extension(plane.shape[0], gap), plan_extension(plane.shape[1], gap)
-
-    def extend(values, axis):
-        ahead, behind = values[axis.ahead], values[axis.behind]
-        fade = axis.fade.astype(np.float64)[:, None]
-        return np.concatenate([values, ahead + (behind - ahead) * fade])
-
-    extended = extend(extend(plane.astype(np.float64).T, columns).T, rows)
+    extended = extended_axis(extended_axis(plane.astype(np.float64).T, gap).T, gap)
     f = np.fft.fftfreq(extended.shape[0])[:, None] ** 2
     f = f + np.fft.rfftfreq(extended.shape[1])[None, :] ** 2
     otf = psf.otf(*extended.shape).astype(np.complex128)
@@ -129,8 +133,7 @@ def test_threads_do_not_change_a_bit():
     image = np.random.default_rng(3).random((150, 333, 3), dtype=np.float32)
     psf = PSF((Disk(4.0),))
     alone = wiener_planes(image, psf)
-    with ThreadPoolExecutor(3) as executor:
-        assert np.array_equal(alone, wiener_planes(image, psf, executor=executor))
+    assert np.array_equal(alone, wiener_planes(image, psf, workers=_core.WorkerPool(3)))
 
 
 def test_cosines_are_restored_by_the_gain_at_their_frequency():

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import imagine_deblur.restoration.stage as stage_module
 from imagine_deblur.degradation.forward import blur
 from imagine_deblur.psf.models import PSF
+from imagine_deblur.restoration import pieces as pieces_module
+from imagine_deblur.restoration.pieces import BLOCK, cut_columns
 from imagine_deblur.restoration.reblur_check import ReblurCheck
-from imagine_deblur.restoration.stage import WienerStage, cut_columns
+from imagine_deblur.restoration.stage import WienerStage
 from imagine_deblur.restoration.wiener import WienerSpec
 from synthetic import natural
 
@@ -25,7 +26,7 @@ def test_pieces_cover_the_columns_with_their_margin(columns: int, margin: int) -
     written = 0
     for piece in pieces:
         assert piece.write.start == written
-        assert piece.read.start % ReblurCheck.BLOCK == piece.write.start % ReblurCheck.BLOCK == 0
+        assert piece.read.start % BLOCK == piece.write.start % BLOCK == 0
         assert piece.read.start <= max(0, piece.write.start - margin)
         assert min(columns, piece.write.stop + margin) <= piece.read.stop <= columns
         written = piece.write.stop
@@ -37,7 +38,7 @@ def test_pieces_give_the_picture_of_the_whole_width(monkeypatch: pytest.MonkeyPa
     image = np.round(255 * blur(natural(200, 700, seed=3), psf)).astype(np.uint8)
 
     def run(piece_columns: int) -> tuple[NDArray[np.int16], NDArray[np.uint8], int]:
-        monkeypatch.setattr(stage_module, "_PIECE_COLUMNS", piece_columns)
+        monkeypatch.setattr(pieces_module, "_PIECE_COLUMNS", piece_columns)
         stage = WienerStage(psf, WienerSpec(), reblur_check=ReblurCheck())
         rows = (0, image.shape[0])
         strip = SimpleNamespace(window=rows, planes=rows, finished=rows, frame_rows=rows[1])

@@ -5,15 +5,15 @@
 
 Run both with this file: only the package that the interpreter imports differs. Every case is a
 made-up capture or array and one way to restore it; with IMAGINE_DEBLUR_DATA set, real captures are
-restored too. Two pictures are the same when no sample differs by more than one 8-bit step, and at
-most one sample in 10,000 by one.
+restored too. Two pictures are the same when no sample differs by more than one 8-bit step, and few
+by one: see `LINEAR` and `NETWORK`. Results are compared before they are encoded, since a JPEG
+spreads one step over a whole block.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import io
 import os
 import sys
 import time
@@ -35,8 +35,11 @@ from synthetic import natural
 
 Picture = NDArray[np.uint8]
 
-SHARE = 1e-4
-"""Most samples that may differ by one step."""
+LINEAR, NETWORK = 1e-4, 2e-3
+"""Most samples that may differ by one step. Transforms in single precision in another order move a
+linear plane by 0.002 of its fixed-point steps, which are a sixteenth of an 8-bit step; both orders
+are equally far from double precision. A network sums many such planes and moves ten times as
+many samples across a rounding."""
 
 
 @dataclass(frozen=True)
@@ -59,18 +62,19 @@ class Case:
     def run(self) -> Picture:
         """Restore the capture; float32 results are rounded to 8 bits."""
         capture = self.make()
-        # At this quality the encoder's own rounding spreads a difference over no block.
-        finest = {"threads": 2, "quality": 100, "subsampling": "4:4:4"}
-        with Session(**{**finest, **self.options}) as session:
-            if isinstance(capture, bytes):
-                output = io.BytesIO()
-                session.process(capture, output)
-                reader = _core.JpegReader(output.getvalue())
-                return reader.read_rows(reader.info["rows"])
+        if isinstance(capture, bytes):
+            reader = _core.JpegReader(capture)
+            capture = reader.read_rows(reader.info["rows"])
+        with Session(**{"threads": 2, **self.options}) as session:
             restored = session.restore(capture)
         if restored.dtype == np.uint8:
             return restored
         return np.rint(255 * np.clip(restored, 0, 1)).astype(np.uint8)
+
+    @property
+    def share(self) -> float:
+        """Most samples that may differ by one step."""
+        return NETWORK if self.options.get("model") in ("fast", "best") else LINEAR
 
 
 def scene(rows: int, columns: int, psf: PSF, noise: float = 0.004, seed: int = 3) -> Picture:
@@ -144,7 +148,7 @@ def real() -> Iterator[Case]:
     for path in sorted(folder.glob("payload/*.jpg"))[:3]:
         yield Case(f"{path.stem} blind fast", path.read_bytes, {"model": "fast"})
         yield Case(f"{path.stem} blind wiener", path.read_bytes, {"model": "wiener"})
-    yield Case(f"{path.stem} given best", path.read_bytes, {"psf": "disk:3", "model": "best"})
+        yield Case(f"{path.stem} given fast", path.read_bytes, {"psf": "disk:3", "model": "fast"})
 
 
 def difference(found: Picture, wanted: Picture) -> tuple[int, float]:
@@ -178,7 +182,7 @@ def main() -> int:
             print(f"{case.name:40s} {digest} {seconds:6.2f} s", flush=True)
             continue
         most, share = difference(found, np.load(file))
-        same = most == 0 or (most == 1 and share <= SHARE)
+        same = most == 0 or (most == 1 and share <= case.share)
         failed += not same
         verdict = "same bytes" if most == 0 else "same" if same else "ANOTHER PICTURE"
         print(f"{case.name:40s} {verdict:16s} {most:3d} steps, {share:.4%} of samples", flush=True)

@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
+from imagine_deblur import _core
 from imagine_deblur.psf.field import PsfField
 from imagine_deblur.psf.models import PSF
-from imagine_deblur.restoration.extension import Float32Array
-from imagine_deblur.restoration.gains import PlaneGain, TransferArray
+from imagine_deblur.restoration.block_sums import BlockSums, nearest_cells
+from imagine_deblur.restoration.gains import PlaneGain
+from imagine_deblur.restoration.pieces import BLOCK, Piece, cut_columns
 from imagine_deblur.restoration.reach import gap_px, margin_px
-from imagine_deblur.restoration.reblur_check import Piece, ReblurCheck
-from imagine_deblur.restoration.wiener import (
-    Complex64Array,
-    SpectrumPlan,
-    Store,
-    WienerBank,
-    WienerSpec,
-    learned_gains,
-)
+from imagine_deblur.restoration.reblur_check import ReblurCheck
+from imagine_deblur.restoration.transfer import bank_of, is_radial, otf_for, sizes_for
+from imagine_deblur.restoration.wiener import WienerSpec, learned_gains
 
 if TYPE_CHECKING:
     from imagine_deblur._core import Plane, Strip
 
 FIXED16_ONE = 4096.0
 """The value of 1.0 in the fixed-point planes of uint8 frames (csrc/base/image_view.h)."""
-
-_BYTE = np.float32(1 / 255)
-
-# Strips wider than this run in pieces, each with the strip's margin on both sides: the transforms'
-# memory then does not grow with the frame's width.
-_PIECE_COLUMNS = 4096
 
 
 class WienerStage:
@@ -46,18 +36,26 @@ class WienerStage:
     spec : WienerSpec
     reblur_check : ReblurCheck or None
         Reviews the restored rows; None accepts everything.
-    executor : concurrent.futures.Executor, optional
-        Runs blocks of rows and columns.
+    workers : WorkerPool, optional
+        Runs blocks of rows and columns; the calling thread alone if None.
     checked : bool
-        Of its plans, see `SpectrumPlan`.
+        Sum a spectrum's bits whenever a pass writes it and when the next one reads it: a bit that
+        flips in between would add one wave to the whole frame, and raises `IntegrityError`.
     gains : sequence of PlaneGain or None, optional
-        Learned filters, see `WienerBank`; every cell of a field takes the same.
+        Learned filters, see `wiener_planes`; every cell of a field takes the same.
+
+    Attributes
+    ----------
+    after_block : callable or None
+        Called with the strip's scratch after each block of each pass; for campaigns of faults.
 
     Notes
     -----
-    The OTF of the last strip size is kept (2 bytes/px, complex: 4) where there is one PSF, so
-    frames of one size compute it once. Everything else lives in the strip's scratch.
+    The OTF of the last strip size is kept where there is one PSF, so frames of one size compute it
+    once. Everything else lives in the strip's scratch.
     """
+
+    after_block: Callable[[NDArray[np.uint8]], object] | None = None
 
     def __init__(
         self,
@@ -65,21 +63,23 @@ class WienerStage:
         spec: WienerSpec,
         *,
         reblur_check: ReblurCheck | None = None,
-        executor: Executor | None = None,
+        workers: _core.WorkerPool | None = None,
         checked: bool = False,
         gains: Sequence[PlaneGain | None] | None = None,
     ) -> None:
         self.field = psf if isinstance(psf, PsfField) else PsfField(((psf,),))
         self.spec, self.reblur_check = spec, reblur_check
-        self._executor, self._checked = executor, checked
-        self._gains = learned_gains(gains, spec)
+        self._workers = workers or _core.WorkerPool(1)
+        self._checked = checked
+        learned = learned_gains(gains, spec)
+        self._bank = bank_of(spec.nsr, spec.base, spec.chroma, learned)
         psfs = {psf for _, _, psf in self.field.cells}
-        self._gap = max(gap_px(psf, spec.nsr, self._gains) for psf in psfs)
-        self._margin = max(margin_px(psf, spec.nsr, self._gains) for psf in psfs)
-        if any(gain is None for gain in self._gains):
+        self._gap = max(gap_px(psf, spec.nsr, learned) for psf in psfs)
+        self._margin = max(margin_px(psf, spec.nsr, learned) for psf in psfs)
+        if any(gain is None for gain in learned):
             self._margin = max(self._margin, self.field.support_px())
-        self._plan: SpectrumPlan | None = None
-        self._otf: TransferArray | None = None
+        self._radial = all(is_radial(psf) for psf in psfs)
+        self._otf: tuple[tuple[int, int], _core.Otf] | None = None
 
     def plane_count(self, bands: int) -> int:
         """Return how many planes the bank makes for a frame of `bands` bands."""
@@ -91,157 +91,101 @@ class WienerStage:
 
     def scratch_bytes(self, rows: int, columns: int, bands: int) -> int:
         """Return the bytes of two spectra of a strip, or of its widest piece."""
-        width = cut_columns(columns, self._margin)[0].width
-        return 2 * SpectrumPlan(rows, width, self._gap).spectrum_bytes
+        return self._sizes(rows, cut_columns(columns, self._margin)[0]).scratch_bytes()
 
     def kept_bytes(self, rows: int, columns: int, bands: int) -> int:
         """Return the bytes of the OTF of a strip, which stays outside the scratch."""
-        real = all(np.isrealobj(_otf_sample(psf)) for _, _, psf in self.field.cells)
-        return self.scratch_bytes(rows, columns, bands) // (4 if real else 2)
+        return self._sizes(rows, cut_columns(columns, self._margin)[0]).otf_bytes(self._radial)
 
-    def _plan_for(self, rows: int, columns: int) -> SpectrumPlan:
-        plan = self._plan
-        if plan is None or (plan.rows.samples, plan.columns.samples) != (rows, columns):
-            plan = SpectrumPlan(
-                rows, columns, self._gap, executor=self._executor, checked=self._checked
-            )
-            if self._plan is None or self._plan.spectrum_shape != plan.spectrum_shape:
-                self._otf = None
-            self._plan = plan
-        return plan
+    @property
+    def otf(self) -> _core.Otf | None:
+        """The OTF that is kept, None where there is none."""
+        return None if self._otf is None else self._otf[1]
 
-    def _otf_of(self, psf: PSF, plan: SpectrumPlan) -> TransferArray:
+    def _sizes(self, rows: int, piece: Piece) -> _core.PlaneSizes:
+        return sizes_for(rows, piece.width, self._gap)
+
+    def _otf_of(self, psf: PSF, sizes: _core.PlaneSizes) -> _core.Otf:
         if len(self.field.cells) > 1:
-            return plan.otf(psf)
-        if self._otf is None:
-            self._otf = plan.otf(psf)
-        return self._otf
+            return otf_for(psf, sizes, self._workers)
+        if self._otf is None or self._otf[0] != sizes.padded_shape:
+            self._otf = None  # its memory goes before the new one's comes
+            self._otf = (sizes.padded_shape, otf_for(psf, sizes, self._workers))
+        return self._otf[1]
 
-    def _work(self, plan: SpectrumPlan, strip: Strip) -> tuple[Complex64Array, Complex64Array]:
-        size = plan.spectrum_bytes
-        first, second = (
-            strip.scratch[start : start + size].view(np.complex64).reshape(plan.spectrum_shape)
-            for start in (0, size)
-        )
-        return first, second
+    def _work(self, strip: Strip) -> _core.Workplace:
+        scratch, act = strip.scratch, self.after_block
+        after = None if act is None else lambda: act(scratch)
+        return _core.Workplace(self._workers, scratch, checked=self._checked, after_block=after)
 
     def restore(self, strip: Strip) -> None:
         """Fill ``strip.linear`` from ``strip.capture``."""
         rows, columns = strip.capture[0].shape
+        work = self._work(strip)
         for piece in cut_columns(columns, self._margin):
+            sizes = self._sizes(rows, piece)
             capture = [plane[:, piece.read] for plane in strip.capture]
-            plan = self._plan_for(rows, piece.width)
-            work = self._work(plan, strip)
-
-            def load(
-                band: int, rows: slice, out: Float32Array, capture: list[Plane] = capture
-            ) -> None:
-                _to_float(capture[band][rows], out)
-
+            planes = [plane[:, piece.write] for plane in strip.linear]
             for cell_row, cell_column, psf in self.field.cells:
-                store = self._store(strip, piece, cell_row, cell_column)
-                bank = WienerBank(
-                    psf, self.spec, plan, otf=self._otf_of(psf, plan), gains=self._gains
+                row_weights, column_weights = self._weights(cell_row, cell_column, strip, piece)
+                _core.restore_planes(
+                    work,
+                    sizes,
+                    self._otf_of(psf, sizes),
+                    luma=self._bank.luma,
+                    base=self._bank.base,
+                    colour=self._bank.colour,
+                    capture=capture,
+                    planes=planes,
+                    first_row=strip.window[0] - strip.planes[0],
+                    kept=(piece.kept.start, piece.kept.stop),
+                    row_weights=row_weights,
+                    column_weights=column_weights,
+                    add=(cell_row, cell_column) != (0, 0),
                 )
-                for _ in bank.run(load, store, work, bands=len(capture)):
-                    pass
+        if self.spec.level:
+            _fill(strip.linear[-1], self.spec.level_value)
 
-    def _store(self, strip: Strip, piece: Piece, cell_row: int, cell_column: int) -> Store:
-        """Return what takes a cell's rows: a plain store, or a weighted sum over the cells."""
-        planes = [plane[:, piece.write] for plane in strip.linear]
-        offset = strip.window[0] - strip.planes[0]
+    def _weights(
+        self, cell_row: int, cell_column: int, strip: Strip, piece: Piece
+    ) -> tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]:
+        """Weights of a cell at a strip's rows and a piece's columns, None of a single PSF."""
         if len(self.field.cells) == 1:
-            return lambda plane, rows, values, add: _store_rows(
-                planes[plane], rows.start + offset, values[:, piece.kept], add=add
-            )
-        first = cell_row == cell_column == 0
-        columns = strip.linear[0].shape[1]
-        column_weights = self.field.column_weights(cell_column, columns)[piece.write]
-
-        def store(plane: int, rows: slice, values: Float32Array, add: bool) -> None:
-            frame = np.arange(rows.start, rows.stop) + strip.window[0]
-            weights = self.field.row_weights(cell_row, strip.frame_rows, frame)
-            weighted = values[:, piece.kept] * weights[:, None] * column_weights
-            _store_rows(planes[plane], rows.start + offset, weighted, add=add or not first)
-
-        return store
+            return None, None
+        rows = np.arange(strip.window[0], strip.window[1])
+        columns = self.field.column_weights(cell_column, strip.linear[0].shape[1])
+        return self.field.row_weights(cell_row, strip.frame_rows, rows), columns[piece.write]
 
     def review(self, strip: Strip) -> int:
         """Check the restored rows against the capture; return how many blocks were replaced."""
-        if self.reblur_check is None:
-            return 0
+        check = self.reblur_check
+        return 0 if check is None else check.review(strip, self._reblurred(strip, check.base_plane))
+
+    def _reblurred(self, strip: Strip, base_plane: int) -> BlockSums:
+        """Blur the restored rows again and sum what they leave unexplained."""
         rows, columns = strip.capture[0].shape
-        pieces = cut_columns(columns, self._margin)
-        plan = self._plan_for(rows, pieces[0].width)  # pieces are equally wide
-
-        def otfs() -> Iterator[tuple[int, int, TransferArray]]:
-            for row, column, psf in self.field.cells:
-                yield row, column, self._otf_of(psf, plan)
-
-        return self.reblur_check.review(
-            strip, plan, self.field, otfs, self._work(plan, strip), pieces
-        )
-
-
-def cut_columns(columns: int, margin: int) -> list[Piece]:
-    """Cut a strip's columns into pieces of one width that the transforms can hold.
-
-    Parameters
-    ----------
-    columns : int
-        Of the frame, px.
-    margin : int
-        Context a piece needs on each side, px.
-
-    Returns
-    -------
-    list of Piece
-        One for frames up to 4096 px wide. Reads begin, and writes begin and end, on multiples of
-        the check's block; a piece at the frame's border reads as many columns as the others.
-    """
-    if columns <= _PIECE_COLUMNS:
-        return [Piece(slice(0, columns), slice(0, columns))]
-    block = ReblurCheck.BLOCK
-    step = -(-columns // -(-columns // _PIECE_COLUMNS))
-    step += -step % block
-    margin += -margin % block
-    width = step + 2 * margin
-    width += (columns - width) % block
-    if width >= columns:
-        return [Piece(slice(0, columns), slice(0, columns))]
-    pieces = []
-    for first in range(0, columns, step):
-        start = min(max(first - margin, 0), columns - width)
-        pieces.append(Piece(slice(start, start + width), slice(first, min(first + step, columns))))
-    return pieces
+        sums = BlockSums(rows, columns)
+        nearest = nearest_cells(self.field, strip, sums.shape)
+        bands, work = len(strip.capture), self._work(strip)
+        for piece in cut_columns(columns, self._margin):
+            sizes = self._sizes(rows, piece)
+            reblur = _core.Reblur(
+                work,
+                sizes,
+                capture=[plane[:, piece.read] for plane in strip.capture],
+                linear=[p[:, piece.read] for p in strip.linear[base_plane : base_plane + bands]],
+                linear_first=strip.planes[0] - strip.window[0],
+                restored=[plane[:, piece.read] for plane in strip.restored],
+                restored_first=strip.finished[0] - strip.window[0],
+                several=len(self.field.cells) > 1,
+            )
+            first = piece.read.start // BLOCK
+            cells = nearest[:, first : first + -(-piece.width // BLOCK)]
+            for cell_row, cell_column, psf in self.field.cells:
+                owned = cells == cell_row * len(self.field.grid[0]) + cell_column
+                sums.take(reblur.compare(self._otf_of(psf, sizes)), piece, owned)
+        return sums
 
 
-def _otf_sample(psf: PSF) -> TransferArray:
-    return SpectrumPlan(16, 16, 0).otf(psf)
-
-
-def _to_float(samples: Plane, out: Float32Array) -> None:
-    if samples.dtype == np.uint8:
-        np.multiply(samples, _BYTE, out=out, dtype=np.float32)
-    else:
-        out[...] = samples
-
-
-def _store_rows(plane: Plane, first: int, values: Float32Array, *, add: bool = False) -> None:
-    """Store, or add, the rows of `values` inside `plane`, the first of them at row `first`."""
-    begin, end = max(0, -first), min(len(values), len(plane) - first)
-    if begin >= end:
-        return
-    rows = plane[first + begin : first + end]
-    values = values[begin:end]
-    if plane.dtype == np.int16:
-        scaled = values * np.float32(FIXED16_ONE)
-        np.rint(scaled, out=scaled)
-        if add:
-            scaled += rows
-        np.clip(scaled, -32768, 32767, out=scaled)
-        rows[...] = scaled.astype(np.int16)
-    elif add:
-        rows += values
-    else:
-        rows[...] = values
+def _fill(plane: Plane, value: float) -> None:
+    plane[...] = np.rint(value * FIXED16_ONE) if plane.dtype == np.int16 else value

@@ -17,59 +17,33 @@ weighted differences add up to nothing, two of them give the third.
 The stable inverse of a wide disk is long, so the filter runs over the whole frame (or over very
 tall strips with `inverse_support_px` rows of margin), never over tiles.
 
-Memory. Two half-plane spectra of 4 bytes/px each and one real OTF of 2 bytes/px (complex: 4).
-Real rows and their transform share storage.
+The transforms and filters themselves are the core's, see ``csrc/linear``: sixteen rows or columns
+at a time, extension, gain and rounding on the way.
+
+Memory. Two half-plane spectra of 4 bytes/px each, and an OTF of 1 byte/px where the PSF has no
+direction, 2 where it is symmetric and 4 otherwise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imagine_deblur.errors import IntegrityError, OptionsError
+from imagine_deblur import _core
+from imagine_deblur.errors import OptionsError
 from imagine_deblur.psf.models import PSF
-from imagine_deblur.restoration.extension import (
-    Extension,
-    Float32Array,
-    extend_columns,
-    extend_rows,
-    plan_extension,
-)
-from imagine_deblur.restoration.gains import (
-    COLOUR_GAIN,
-    LUMA_GAIN,
-    PlaneGain,
-    TransferArray,
-    wiener_gain,
-)
+from imagine_deblur.restoration.gains import PlaneGain
 from imagine_deblur.restoration.reach import gap_px
-from imagine_deblur.support.colour import LUMA
+from imagine_deblur.restoration.transfer import bank_of, otf_for, sizes_for
 
-Complex64Array = NDArray[np.complex64]
-Store = Callable[[int, slice, Float32Array, bool], None]
-
-# numpy's annotations of its transforms know double precision only; single precision in gives
-# single precision out since numpy 2.
-_fft = cast(Any, np.fft)
+Float32Array = NDArray[np.float32]
 
 CHROMA = 30.0
 """Ratio of the colour differences in units of the luma's, measured in
 research/notes/2026-11-25-network-search.md."""
-
-# Any norm would do, since forward and inverse cancel; numpy 2.4 transforms single precision forward
-# three times faster with this one than with its default.
-_NORM = "ortho"
-
-Sums = tuple[int, int]
-_MODULUS = 2**64
-
-_BLOCK = 64  # rows or columns transformed at a time: bounds the temporary copies
 
 
 @dataclass(frozen=True)
@@ -123,348 +97,6 @@ class WienerSpec:
         return colour + luma + (("noise",) if self.level else ())
 
 
-class SpectrumPlan:
-    """Transforms of one plane size: extension, in-place real transforms, blockwise filters.
-
-    Parameters
-    ----------
-    rows, columns : int
-        Size of the planes, positive.
-    gap : int
-        Least number of extension samples along each axis.
-    executor : concurrent.futures.Executor, optional
-        Runs the blocks; None runs them in turn. The result does not depend on it.
-    checked : bool
-        Sum a spectrum's bits whenever a pass writes it and when the next one reads it: a bit that
-        flips in between would add one wave to the whole frame, and raises `IntegrityError`.
-    """
-
-    def __init__(
-        self,
-        rows: int,
-        columns: int,
-        gap: int,
-        *,
-        executor: Executor | None = None,
-        checked: bool = False,
-    ) -> None:
-        self.rows: Extension = plan_extension(rows, gap)
-        self.columns: Extension = plan_extension(columns, gap)
-        self._executor, self._checked = executor, checked
-        half = self.columns.length // 2 + 1
-        self.spectrum_shape = (self.rows.length, half)
-        self._row_frequency_squared = (np.fft.fftfreq(self.rows.length).astype(np.float32) ** 2)[
-            :, None
-        ]
-        self._column_frequency_squared = (
-            np.fft.rfftfreq(self.columns.length).astype(np.float32) ** 2
-        )[None, :]
-
-    @property
-    def spectrum_bytes(self) -> int:
-        """Bytes of one half-plane spectrum."""
-        return self.spectrum_shape[0] * self.spectrum_shape[1] * 8
-
-    def _run(self, count: int, work: Callable[[slice], Sums | None]) -> Sums:
-        """Run blocks of rows or columns; return the sums of what they read and wrote."""
-        blocks = [slice(i, min(i + _BLOCK, count)) for i in range(0, count, _BLOCK)]
-        results = map(work, blocks) if self._executor is None else self._executor.map(work, blocks)
-        read = written = 0
-        for sums in results:
-            if sums is not None:
-                read, written = read + sums[0], written + sums[1]
-        return read % _MODULUS, written % _MODULUS
-
-    def _sum(self, spectrum: Complex64Array) -> int:
-        """Sum of 64-bit words: their order does not matter, and any flipped bit changes it."""
-        return int(np.add.reduce(spectrum.view(np.uint64), axis=None)) if self._checked else 0
-
-    def check(self, found: int, wanted: int) -> None:
-        """Compare the sum of what was read with that of what was written."""
-        if self._checked and found != wanted:
-            raise IntegrityError("a spectrum changed in memory between two passes")
-
-    def real(self, spectrum: Complex64Array) -> Float32Array:
-        """Return the real plane that shares storage with a spectrum.
-
-        Parameters
-        ----------
-        spectrum : (rows.length, columns.length // 2 + 1) complex64 ndarray, C-contiguous
-
-        Returns
-        -------
-        (rows.length, columns.length) float32 ndarray
-            A view.
-        """
-        return spectrum.view(np.float32)[:, : self.columns.length]
-
-    def forward(self, load: Callable[[slice, Float32Array], None], spectrum: Complex64Array) -> int:
-        """Extend and transform a plane.
-
-        Parameters
-        ----------
-        load : callable
-            ``load(rows, out)`` writes rows ``rows`` of the plane to `out`, float32.
-        spectrum : (rows.length, columns.length // 2 + 1) complex64 ndarray
-            Receives the half-plane transform.
-
-        Returns
-        -------
-        int
-            The spectrum's sum, 0 where the plan is not `checked`.
-
-        Raises
-        ------
-        IntegrityError
-            The spectrum was damaged on the way.
-        """
-        real = self.real(spectrum)
-
-        def fill(block: slice) -> Sums:
-            rows = real[block]
-            load(block, rows[:, : self.columns.samples])
-            extend_columns(rows, self.columns)
-            return 0, self._sum(spectrum[block])
-
-        def transform_rows(block: slice) -> Sums:
-            lines = spectrum[block].copy()  # what is summed is what is used
-            read = self._sum(lines)
-            samples = lines.view(np.float32)[:, : self.columns.length]
-            _fft.rfft(samples, axis=1, norm=_NORM, out=spectrum[block])
-            return read, self._sum(spectrum[block])
-
-        _, filled = self._run(self.rows.samples, fill)
-        extend_rows(real, self.rows)
-        filled = (filled + self._sum(spectrum[self.rows.samples :])) % _MODULUS
-        read, transformed = self._run(self.rows.length, transform_rows)
-        self.check(read, filled)
-        read, written = self._transform_columns(spectrum, _fft.fft)
-        self.check(read, transformed)
-        return written
-
-    def inverse(
-        self,
-        spectrum: Complex64Array,
-        store: Callable[[slice, Float32Array], None],
-        *,
-        wanted: int = 0,
-    ) -> None:
-        """Transform back and hand out the frame's rows; `spectrum` is used up.
-
-        Parameters
-        ----------
-        spectrum : (rows.length, columns.length // 2 + 1) complex64 ndarray
-        store : callable
-            ``store(rows, values)`` receives rows ``rows`` of the plane, float32.
-        wanted : int
-            The spectrum's sum, from `filter`.
-
-        Raises
-        ------
-        IntegrityError
-            The spectrum was damaged; rows that were handed out are not to be used.
-        """
-        read, written = self._transform_columns(spectrum, _fft.ifft, rows=self.rows.samples)
-        self.check(read, wanted)
-
-        def transform_rows(block: slice) -> Sums:
-            values = _fft.irfft(spectrum[block], n=self.columns.length, axis=1, norm=_NORM)
-            found = self._sum(spectrum[block])  # after it was used: no moment is left unwatched
-            store(block, values[:, : self.columns.samples])
-            return found, 0
-
-        read, _ = self._run(self.rows.samples, transform_rows)
-        self.check(read, written)
-
-    def _transform_columns(
-        self,
-        spectrum: Complex64Array,
-        transform: Callable[..., Complex64Array],
-        *,
-        rows: int | None = None,
-    ) -> Sums:
-        """Transform the columns in place, through contiguous copies (half the time).
-
-        The sums are those of what was read and of the first `rows` rows of what was written.
-        """
-
-        def work(block: slice) -> Sums:
-            lines = np.ascontiguousarray(spectrum[:, block].T)
-            read = self._sum(lines)
-            transform(lines, axis=1, norm=_NORM, out=lines)
-            written = self._sum(lines[:, :rows])
-            spectrum[:, block] = lines.T
-            return read, written
-
-        return self._run(self.spectrum_shape[1], work)
-
-    def otf(self, psf: PSF) -> TransferArray:
-        """Return the OTF on this plan's grid, real where it is real.
-
-        Returns
-        -------
-        (rows.length, columns.length // 2 + 1) float32 or complex64 ndarray
-        """
-        return psf.half_plane(self.rows.length, self.columns.length)
-
-    def filter(
-        self,
-        source: Complex64Array,
-        gain: Callable[[slice, Float32Array], TransferArray],
-        target: Complex64Array,
-        *,
-        wanted: int = 0,
-    ) -> int:
-        """Multiply a spectrum by a gain given by rows; `target` may be `source`.
-
-        Parameters
-        ----------
-        source, target : (rows.length, columns.length // 2 + 1) complex64 ndarray
-        gain : callable
-            ``gain(rows, frequency_squared)`` returns the gain of those rows.
-        wanted : int
-            The sum of `source`, from `forward`.
-
-        Returns
-        -------
-        int
-            The sum of `target`, 0 where the plan is not `checked`.
-
-        Raises
-        ------
-        IntegrityError
-            `source` was damaged.
-        """
-
-        def multiply(block: slice) -> Sums:
-            # What is summed is what is used; without sums, nothing needs a copy.
-            values = source[block].copy() if self._checked else source[block]
-            read = self._sum(values)
-            squared = self._row_frequency_squared[block] + self._column_frequency_squared
-            np.multiply(values, gain(block, squared), out=target[block])
-            return read, self._sum(target[block])
-
-        read, written = self._run(self.rows.length, multiply)
-        self.check(read, wanted)
-        return written
-
-
-class WienerBank:
-    """All planes of a `WienerSpec` for one plane size and one PSF.
-
-    Parameters
-    ----------
-    psf : PSF
-    spec : WienerSpec
-    plan : SpectrumPlan
-    otf : ndarray, optional
-        ``plan.otf(psf)`` where it is already at hand.
-    gains : sequence of PlaneGain or None, optional
-        Learned filters, one for each ratio of `spec` in its order; None, for one or for all, is the
-        Wiener filter of that ratio.
-    """
-
-    def __init__(
-        self,
-        psf: PSF,
-        spec: WienerSpec,
-        plan: SpectrumPlan,
-        *,
-        otf: TransferArray | None = None,
-        gains: Sequence[PlaneGain | None] | None = None,
-    ) -> None:
-        self.psf, self.spec, self.plan = psf, spec, plan
-        self._gains = learned_gains(gains, spec)
-        self._otf = plan.otf(psf) if otf is None else otf
-
-    def _filter(
-        self,
-        source: Complex64Array,
-        ratio: int,
-        component: int,
-        target: Complex64Array,
-        wanted: int,
-    ) -> int:
-        """Filter with the gain of a ratio, by its number, for luma or the colour differences."""
-        learned = self._gains[ratio]
-        nsr = self.spec.nsr[ratio] * (self.spec.chroma if component == COLOUR_GAIN else 1.0)
-
-        def gain(block: slice, squared: Float32Array) -> TransferArray:
-            if learned is None:
-                return wiener_gain(self._otf[block], squared, nsr)
-            return learned.at(np.sqrt(squared), component, self._otf[block])
-
-        return self.plan.filter(source, gain, target, wanted=wanted)
-
-    def run(
-        self,
-        load: Callable[[int, slice, Float32Array], None],
-        store: Store,
-        work: tuple[Complex64Array, Complex64Array],
-        *,
-        bands: int = 3,
-    ) -> Iterator[int]:
-        """Make the planes one by one; iterate to the end.
-
-        Parameters
-        ----------
-        load : callable
-            ``load(band, rows, out)`` writes rows of a colour plane to `out`, float32.
-        store : callable
-            ``store(plane, rows, values, add)`` receives rows of plane number `plane`, in the order
-            of ``spec.plane_names``; values may lie outside [0, 1]. With `add` they are to be added
-            to what the plane's rows received before.
-        work : pair of (rows.length, columns.length // 2 + 1) complex64 ndarray
-            Scratch, used up.
-        bands : int
-            3, or 1 for a grey frame: its only plane is then the base plane and the luma.
-
-        Yields
-        ------
-        int
-            The transforms back done so far; between them the caller may stop.
-        """
-        spectrum, luma = work
-        base = self.spec.base
-        others = [k for k in range(len(self.spec.nsr)) if k != base]
-        luma_sum = self.plan.forward(partial(_load_luma, load, bands), luma)
-        done = 0
-
-        def back(
-            source: Complex64Array,
-            total: int,
-            ratio: int,
-            component: int,
-            targets: Mapping[int, float],
-            *,
-            add: bool = False,
-        ) -> int:
-            wanted = self._filter(source, ratio, component, spectrum, total)
-
-            def give(rows: slice, values: Float32Array) -> None:
-                for plane, weight in targets.items():
-                    store(plane, rows, values if weight == 1 else values * np.float32(weight), add)
-
-            self.plan.inverse(spectrum, give, wanted=wanted)
-            return done + 1
-
-        for plane, ratio in enumerate(others, start=bands):
-            done = back(luma, luma_sum, ratio, LUMA_GAIN, {plane: 1.0})
-            yield done
-        done = back(luma, luma_sum, base, LUMA_GAIN, dict.fromkeys(range(bands), 1.0))
-        yield done
-        if bands == 3:
-            for band in (0, 2):
-                total = self.plan.forward(partial(_load_difference, load, band), spectrum)
-                targets = {band: 1.0, 1: -LUMA[band] / LUMA[1]}
-                done = back(spectrum, total, base, COLOUR_GAIN, targets, add=True)
-                yield done
-        if self.spec.level:
-            constant = np.full((1, self.plan.columns.samples), self.spec.level_value, np.float32)
-            for row in range(self.plan.rows.samples):
-                store(self.spec.plane_count(bands) - 1, slice(row, row + 1), constant, False)
-
-
 def learned_gains(
     gains: Sequence[PlaneGain | None] | None, spec: WienerSpec
 ) -> tuple[PlaneGain | None, ...]:
@@ -482,38 +114,13 @@ def learned_gains(
     return tuple(gains)
 
 
-def _load_luma(
-    load: Callable[[int, slice, Float32Array], None], bands: int, rows: slice, out: Float32Array
-) -> None:
-    """Write rows of the luma; of a grey frame, its only plane."""
-    if bands == 1:
-        load(0, rows, out)
-        return
-    band = np.empty(out.shape, np.float32)
-    out[...] = 0
-    for k, weight in enumerate(LUMA):
-        load(k, rows, band)
-        band *= np.float32(weight)
-        out += band
-
-
-def _load_difference(
-    load: Callable[[int, slice, Float32Array], None], band: int, rows: slice, out: Float32Array
-) -> None:
-    """Write rows of a colour plane less the luma."""
-    luma = np.empty(out.shape, np.float32)
-    _load_luma(load, 3, rows, luma)
-    load(band, rows, out)
-    out -= luma
-
-
 def wiener_planes(
     image: Float32Array,
     psf: PSF,
     spec: WienerSpec | None = None,
     *,
     gains: Sequence[PlaneGain | None] | None = None,
-    executor: Executor | None = None,
+    workers: _core.WorkerPool | None = None,
 ) -> Float32Array:
     """Restore an image with every ratio of a bank.
 
@@ -525,8 +132,10 @@ def wiener_planes(
     spec : WienerSpec, optional
         The default bank if None.
     gains : sequence of PlaneGain or None, optional
-        Learned filters, see `WienerBank`.
-    executor : concurrent.futures.Executor, optional
+        Learned filters, one for each ratio of `spec` in its order; None, for one or for all, is the
+        Wiener filter of that ratio.
+    workers : WorkerPool, optional
+        The calling thread alone if None; the result does not depend on it.
 
     Returns
     -------
@@ -535,27 +144,30 @@ def wiener_planes(
         Values may lie outside [0, 1].
     """
     spec = spec or WienerSpec()
+    workers = workers or _core.WorkerPool(1)
+    learned = learned_gains(gains, spec)
     bands = image.shape[2] if image.ndim == 3 else 1
-    colour = image.reshape(image.shape[0], image.shape[1], bands)
-    gap = gap_px(psf, spec.nsr, learned_gains(gains, spec))
-    plan = SpectrumPlan(image.shape[0], image.shape[1], gap, executor=executor)
-    planes = np.empty((spec.plane_count(bands), *image.shape[:2]), np.float32)
-
-    def load(band: int, rows: slice, out: Float32Array) -> None:
-        out[...] = colour[rows, :, band]
-
-    def store(plane: int, rows: slice, values: Float32Array, add: bool) -> None:
-        if add:
-            planes[plane, rows] += values
-        else:
-            planes[plane, rows] = values
-
-    work = (
-        np.empty(plan.spectrum_shape, np.complex64),
-        np.empty(plan.spectrum_shape, np.complex64),
+    rows, columns = image.shape[:2]
+    colour = np.asarray(image, np.float32).reshape(rows, columns, bands)
+    capture = [np.ascontiguousarray(colour[..., band]) for band in range(bands)]
+    planes = np.empty((spec.plane_count(bands), rows, columns), np.float32)
+    sizes = sizes_for(rows, columns, gap_px(psf, spec.nsr, learned))
+    bank = bank_of(spec.nsr, spec.base, spec.chroma, learned)
+    work = _core.Workplace(workers, np.empty(sizes.scratch_bytes(), np.uint8))
+    _core.restore_planes(
+        work,
+        sizes,
+        otf_for(psf, sizes, workers),
+        luma=bank.luma,
+        base=bank.base,
+        colour=bank.colour,
+        capture=capture,
+        planes=list(planes),
+        first_row=0,
+        kept=(0, columns),
     )
-    for _ in WienerBank(psf, spec, plan, gains=gains).run(load, store, work, bands=bands):
-        pass
+    if spec.level:
+        planes[-1] = spec.level_value
     return planes
 
 

@@ -6,7 +6,7 @@ Before a result is handed on:
 - the PSF in use is the record's, and the stage's transfer function is the one computed first;
 - the engine still answers a fixed tile with the same bits;
 - every `golden_every` frames, the whole session restores a fixed picture to the same bits;
-- no spectrum changed between two passes of the linear stage (`SpectrumPlan`);
+- no spectrum changed between two passes of the linear stage (`WienerStage`);
 - the output is compared with the capture (`verify`).
 
 A finding throws the result away, mends or reloads what is damaged, and restores the frame again.
@@ -268,11 +268,12 @@ class SelfCheckingSession:
     def _otf_is_good(self) -> bool:
         """Whether the transfer function is the one that was there when it was first seen."""
         stage = self.session.parts.stage
-        if stage is None or stage._otf is None:
+        otf = None if stage is None else stage.otf
+        if otf is None:
             return True
-        crc = zlib.crc32(np.ascontiguousarray(stage._otf).data)
-        if self._otf is None or self._otf[0] is not stage._otf:
-            self._otf = (stage._otf, crc)
+        crc = zlib.crc32(otf.values.data)
+        if self._otf is None or self._otf[0] is not otf:
+            self._otf = (otf, crc)
         return self._otf[1] == crc
 
     def _engine_is_good(self) -> bool:

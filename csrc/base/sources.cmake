@@ -1,0 +1,1 @@
+set(IMAGINE_DEBLUR_BASE_SOURCES base/vectors.cpp)

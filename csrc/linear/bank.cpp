@@ -1,0 +1,113 @@
+#include "linear/bank.h"
+
+#include <algorithm>
+
+#include "memory/assertion.h"
+
+namespace imagine_deblur::linear {
+namespace {
+
+// The value of one step of a sample type.
+float step_of(SampleType type) noexcept {
+  switch (type) {
+    case SampleType::kUint8:
+      return 1.0F / 255.0F;
+    case SampleType::kFixed16:
+      return 1.0F / kFixed16One;
+    case SampleType::kFloat32:
+      break;
+  }
+  return 1.0F;
+}
+
+struct Target {
+  std::size_t plane;
+  float weight;
+};
+
+// Stores rows of a filtered plane in the planes of `targets`.
+StoreRows store_in(const SampleKernels& samples, std::span<const PlaneView> planes,
+                   const Placement& place, std::vector<Target> targets, bool add) {
+  return [&samples, planes, &place, targets = std::move(targets), add](
+             int first, int count, float* rows, std::ptrdiff_t stride) {
+    const int columns = place.kept_last - place.kept_first;
+    for (int r = 0; r < count; ++r) {
+      const int row = first + r + place.first_row;
+      if (row < 0 || row >= planes[0].rows) continue;
+      float* const values = rows + r * stride + place.kept_first;
+      if (!place.row_weights.empty()) {
+        samples.scale(values, place.column_weights.data(),
+                      place.row_weights[static_cast<std::size_t>(first + r)], columns);
+      }
+      for (const Target& target : targets) {
+        const PlaneView& plane = planes[target.plane];
+        samples.store(values, target.weight, add, columns, plane.type, plane.row(row));
+      }
+    }
+  };
+}
+
+}  // namespace
+
+void luma_row(const SampleKernels& samples, std::span<const PlaneView> planes, int row, int columns,
+              float* out) {
+  const float step = step_of(planes[0].type);
+  if (planes.size() == 1) {
+    samples.accumulate(planes[0].row(row), planes[0].type, step, false, columns, out);
+    return;
+  }
+  for (std::size_t band = 0; band < 3; ++band) {
+    samples.accumulate(planes[band].row(row), planes[band].type, kLuma[band] * step, band > 0,
+                       columns, out);
+  }
+}
+
+void run_bank(Passes& passes, const PlaneSizes& sizes, const Otf& otf, const Bank& bank,
+              std::span<const PlaneView> capture, std::span<const PlaneView> planes,
+              const Placement& place) {
+  const SampleKernels& samples = sample_kernels();
+  const int columns = sizes.size().columns;
+  const std::size_t bands = capture.size();
+  ensure(bands == 1 || bands == 3, "a capture of other than one or three bands");
+  ensure(planes.size() + 1 >= bands + bank.luma.size(), "too few planes for the bank");
+  passes.forward_rows(
+      [&](int first, int count, float* rows, std::ptrdiff_t stride) {
+        for (int r = 0; r < count; ++r) {
+          luma_row(samples, capture, first + r, columns, rows + r * stride);
+        }
+      },
+      passes.whole());
+  passes.forward_columns();
+  std::size_t plane = bands;
+  for (std::size_t ratio = 0; ratio < bank.luma.size(); ++ratio) {
+    std::vector<Target> targets;
+    if (static_cast<int>(ratio) == bank.base) {
+      for (std::size_t band = 0; band < bands; ++band) targets.push_back({band, 1.0F});
+    } else {
+      targets.push_back({plane++, 1.0F});
+    }
+    passes.filter_whole(gain_of(sizes, otf, bank.luma[ratio], passes.unit()));
+    passes.inverse_rows(store_in(samples, planes, place, std::move(targets), place.add));
+  }
+  if (bands != 3) return;
+  for (const std::size_t band : {std::size_t{0}, std::size_t{2}}) {
+    passes.forward_rows(
+        [&](int first, int count, float* rows, std::ptrdiff_t stride) {
+          for (int r = 0; r < count; ++r) {
+            float* const out = rows + r * stride;
+            for (std::size_t k = 0; k < 3; ++k) {
+              const PlaneView& in = capture[k];
+              const float share = (k == band ? 1.0F : 0.0F) - kLuma[k];
+              samples.accumulate(in.row(first + r), in.type, share * step_of(in.type), k > 0,
+                                 columns, out);
+            }
+          }
+        },
+        passes.part());
+    passes.filter_part(gain_of(sizes, otf, bank.colour, passes.unit()));
+    const float opposite = -kLuma[band] / kLuma[1];  // weighted differences add up to nothing
+    passes.inverse_rows(store_in(samples, planes, place, {{band, 1.0F}, {1, opposite}}, true));
+  }
+}
+
+}  // namespace imagine_deblur::linear

@@ -1,0 +1,268 @@
+// The loops of linear/samples.h for one instruction set. Included once by each file that defines
+// SAMPLES_NAMESPACE. Nothing of the standard library is called here, see fft/lanes_kernel.h.
+#pragma once
+
+#include "linear/samples.h"
+
+#define SAMPLES_QUOTED(name) #name
+#define SAMPLES_NAME(name) SAMPLES_QUOTED(name)
+
+namespace imagine_deblur::linear::SAMPLES_NAMESPACE {
+namespace {
+
+using fft::kElement;
+using fft::kLines;
+
+constexpr float kLeast = 1e-12F;  // of a denominator
+
+template <typename T>
+void accumulate_as(const T* in, float weight, bool add, int count, float* out) {
+  if (add) {
+    for (int i = 0; i < count; ++i) out[i] += static_cast<float>(in[i]) * weight;
+  } else {
+    for (int i = 0; i < count; ++i) out[i] = static_cast<float>(in[i]) * weight;
+  }
+}
+
+void accumulate(const void* in, SampleType type, float weight, bool add, int count, float* out) {
+  switch (type) {
+    case SampleType::kUint8:
+      accumulate_as(static_cast<const std::uint8_t*>(in), weight, add, count, out);
+      break;
+    case SampleType::kFixed16:
+      accumulate_as(static_cast<const std::int16_t*>(in), weight, add, count, out);
+      break;
+    case SampleType::kFloat32:
+      accumulate_as(static_cast<const float*>(in), weight, add, count, out);
+      break;
+  }
+}
+
+// To the nearest, halves to even, of a number below 2^22: what lands in the lowest bits of a float
+// that large is the integer.
+inline __attribute__((always_inline)) int nearest(float value) {
+  constexpr float kShift = 12582912.0F;  // 1.5 x 2^23
+  return static_cast<int>((value + kShift) - kShift);
+}
+
+void store(const float* in, float weight, bool add, int count, SampleType type, void* out) {
+  if (type == SampleType::kFixed16) {
+    std::int16_t* const to = static_cast<std::int16_t*>(out);
+    for (int i = 0; i < count; ++i) {
+      float value = in[i] * weight * kFixed16One;
+      value = value < -70000.0F ? -70000.0F : value;
+      value = value > 70000.0F ? 70000.0F : value;
+      int rounded = nearest(value) + (add ? to[i] : 0);
+      rounded = rounded < -32768 ? -32768 : rounded;
+      rounded = rounded > 32767 ? 32767 : rounded;
+      to[i] = static_cast<std::int16_t>(rounded);
+    }
+    return;
+  }
+  float* const to = static_cast<float*>(out);
+  accumulate_as(in, weight, add, count, to);
+}
+
+void scale(float* values, const float* weights, float weight, int count) {
+  for (int i = 0; i < count; ++i) values[i] *= weight * weights[i];
+}
+
+void blend(const float* a, const float* b, float fade, int count, float* out) {
+  for (int i = 0; i < count; ++i) out[i] = a[i] + (b[i] - a[i]) * fade;
+}
+
+std::uint64_t sum(const float* values, std::size_t floats) {
+  typedef std::uint64_t Word __attribute__((may_alias, aligned(4)));
+  const Word* const words = reinterpret_cast<const Word*>(values);
+  std::uint64_t total = 0;
+  for (std::size_t i = 0; i < floats / 2; ++i) total += words[i];
+  return total;
+}
+
+std::uint64_t copy_summed(const float* from, std::size_t floats, float* to) {
+  typedef std::uint64_t Word __attribute__((may_alias, aligned(4)));
+  const Word* const words = reinterpret_cast<const Word*>(from);
+  Word* const copies = reinterpret_cast<Word*>(to);
+  std::uint64_t total = 0;
+  for (std::size_t i = 0; i < floats / 2; ++i) {
+    const std::uint64_t word = words[i];
+    copies[i] = word;
+    total += word;
+  }
+  return total;
+}
+
+// A table at sixteen frequencies; `where` are places in it.
+inline __attribute__((always_inline)) void look_up(const float* table, int entries,
+                                                   const float (&where)[kLines],
+                                                   float (&out)[kLines]) {
+  for (int l = 0; l < kLines; ++l) {
+    int at = static_cast<int>(where[l]);
+    at = at < entries - 2 ? at : entries - 2;
+    const float share = where[l] - static_cast<float>(at);
+    out[l] = table[at] + (table[at + 1] - table[at]) * share;
+  }
+}
+
+// One row of a block's gain; `hi` and `imaginary` are null where H is real.
+inline __attribute__((always_inline)) void gain_row(const GainBlock& g, int row, const float* hr,
+                                                    const float* hi, float (&re)[kLines],
+                                                    float (&im)[kLines]) {
+  for (int l = 0; l < kLines; ++l) im[l] = 0.0F;
+  if (g.kind == GainKind::kOtf) {
+    for (int l = 0; l < kLines; ++l) re[l] = hr[l] * g.factor;
+    if (hi != nullptr) {
+      for (int l = 0; l < kLines; ++l) im[l] = hi[l] * g.factor;
+    }
+    return;
+  }
+  float squared[kLines];
+  for (int l = 0; l < kLines; ++l) squared[l] = g.row_squared[row] + g.column_squared[l];
+  float where[kLines];
+  float noise[kLines];
+  float numerator[kLines];
+  if (g.kind == GainKind::kTables) {
+    for (int l = 0; l < kLines; ++l) {
+      where[l] = __builtin_sqrtf(squared[l]) * g.entries_per_frequency;
+    }
+    look_up(g.added, g.entries, where, re);
+    for (int l = 0; l < kLines; ++l) re[l] *= g.factor;
+    if (g.scale == nullptr) return;
+    look_up(g.scale, g.entries, where, numerator);
+    look_up(g.noise, g.entries, where, noise);
+    for (int l = 0; l < kLines; ++l) numerator[l] *= g.factor;
+  } else {
+    for (int l = 0; l < kLines; ++l) {
+      re[l] = 0.0F;
+      numerator[l] = g.factor;
+      noise[l] = g.nsr4 * squared[l];
+    }
+  }
+  if (hi == nullptr) {
+    for (int l = 0; l < kLines; ++l) {
+      float power = noise[l] + hr[l] * hr[l];
+      power = power > kLeast ? power : kLeast;
+      re[l] += numerator[l] * hr[l] / power;
+    }
+    return;
+  }
+  for (int l = 0; l < kLines; ++l) {
+    float power = noise[l] + hr[l] * hr[l] + hi[l] * hi[l];
+    power = power > kLeast ? power : kLeast;
+    const float share = numerator[l] / power;
+    re[l] += share * hr[l];
+    im[l] = -share * hi[l];
+  }
+}
+
+void multiply(const GainBlock& g, const fft::View& view, float* data) {
+  const int rows = view.length;
+  float re[kLines];
+  float im[kLines];
+  if (g.layout == OtfLayout::kComplex) {
+    for (int row = 0; row < rows; ++row) {
+      const float* const h = g.otf + std::ptrdiff_t{row} * kElement;
+      gain_row(g, row, h, h + kLines, re, im);
+      float* const x = data + std::ptrdiff_t{view.position[row]} * kElement;
+      for (int l = 0; l < kLines; ++l) {
+        const float a = x[l];
+        const float b = x[l + kLines];
+        x[l] = a * re[l] - b * im[l];
+        x[l + kLines] = a * im[l] + b * re[l];
+      }
+    }
+    return;
+  }
+  const bool mirrored = g.layout == OtfLayout::kMirrored;
+  const int last = mirrored ? rows / 2 : rows - 1;
+  for (int row = 0; row <= last; ++row) {
+    const float* const h = g.otf == nullptr ? nullptr : g.otf + std::ptrdiff_t{row} * kLines;
+    gain_row(g, row, h, nullptr, re, im);
+    float* x = data + std::ptrdiff_t{view.position[row]} * kElement;
+    for (int l = 0; l < kLines; ++l) {
+      x[l] *= re[l];
+      x[l + kLines] *= re[l];
+    }
+    const int other = rows - row;
+    if (!mirrored || row == 0 || other == row) continue;
+    x = data + std::ptrdiff_t{view.position[other]} * kElement;
+    for (int l = 0; l < kLines; ++l) {
+      x[l] *= re[l];
+      x[l + kLines] *= re[l];
+    }
+  }
+}
+
+typedef double Doubles __attribute__((vector_size(64)));
+typedef float Floats __attribute__((vector_size(32), aligned(4), may_alias));
+
+// By reference: how a vector this wide is returned depends on the instruction set.
+inline __attribute__((always_inline)) void widen(const float* p, Doubles& out) {
+  out = __builtin_convertvector(*reinterpret_cast<const Floats*>(p), Doubles);
+}
+
+inline __attribute__((always_inline)) double total(const Doubles& v) {
+  return ((v[0] + v[1]) + (v[2] + v[3])) + ((v[4] + v[5]) + (v[6] + v[7]));
+}
+
+void moments(const float* values, int count, double* sum_out, double* sum2_out) {
+  Doubles s = {};
+  Doubles s2 = {};
+  int i = 0;
+  for (; i + 8 <= count; i += 8) {
+    Doubles v;
+    widen(values + i, v);
+    s += v;
+    s2 += v * v;
+  }
+  double a = total(s);
+  double b = total(s2);
+  for (; i < count; ++i) {
+    const double v = static_cast<double>(values[i]);
+    a += v;
+    b += v * v;
+  }
+  *sum_out = a;
+  *sum2_out = b;
+}
+
+RowSums compare(const float* capture, const float* reblurred, const float* place, int count) {
+  Doubles s[6] = {};
+  int i = 0;
+  for (; i + 8 <= count; i += 8) {
+    Doubles c;
+    Doubles r;
+    Doubles x;
+    widen(capture + i, c);
+    widen(reblurred + i, r);
+    widen(place + i, x);
+    const Doubles d = c - r;
+    s[0] += d * d;
+    s[1] += c;
+    s[2] += c * c;
+    s[3] += r;
+    s[4] += r * r;
+    s[5] += r * x;
+  }
+  RowSums out{total(s[0]), total(s[1]), total(s[2]), total(s[3]), total(s[4]), total(s[5])};
+  for (; i < count; ++i) {
+    const double c = static_cast<double>(capture[i]);
+    const double r = static_cast<double>(reblurred[i]);
+    out.residual2 += (c - r) * (c - r);
+    out.capture += c;
+    out.capture2 += c * c;
+    out.reblurred += r;
+    out.reblurred2 += r * r;
+    out.across += r * static_cast<double>(place[i]);
+  }
+  return out;
+}
+
+}  // namespace
+
+extern const SampleKernels kKernels;
+const SampleKernels kKernels{SAMPLES_NAME(SAMPLES_NAMESPACE), &accumulate, &store,   &scale,
+                             &blend,                          &copy_summed, &sum,    &multiply,
+                             &moments,                        &compare};
+
+}  // namespace imagine_deblur::linear::SAMPLES_NAMESPACE

@@ -1,0 +1,68 @@
+#include "linear/sizes.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "base/error.h"
+#include "tiling/reflect.h"
+
+namespace imagine_deblur::linear {
+namespace {
+
+const Size& checked(const Size& size) {
+  if (size.rows < 1 || size.columns < 1 || size.padded_rows < size.rows ||
+      size.padded_columns < size.columns || size.padded_columns % 2 != 0) {
+    throw Error(ErrorKind::kOptions, "padded sizes that do not hold the plane", {.field = "size"});
+  }
+  return size;
+}
+
+}  // namespace
+
+Extension::Extension(int count, int length) : samples(count) {
+  const int extra = length - count;
+  for (int i = 0; i < extra; ++i) {
+    ahead.push_back(reflect(count + i, count));
+    behind.push_back(reflect(i - extra, count));
+    const double middle = std::clamp(2.0 * (i + 1) / (extra + 1) - 0.5, 0.0, 1.0);
+    fade.push_back(static_cast<float>(0.5 - 0.5 * std::cos(std::numbers::pi * middle)));
+  }
+}
+
+PlaneSizes::PlaneSizes(const Size& size)
+    : size_(checked(size)),
+      kernels_(fft::best_kernels()),
+      row_plan_(size.padded_columns / 2, kernels_.widest_radix),
+      column_plan_(size.padded_rows, kernels_.widest_radix),
+      row_axis_(size.columns, size.padded_columns),
+      column_axis_(size.rows, size.padded_rows) {
+  for (int k = 0; k < size.padded_rows; ++k) {
+    const int folded = std::min(k, size.padded_rows - k);
+    const float f = static_cast<float>(static_cast<double>(folded) / size.padded_rows);
+    row_squared_.push_back(f * f);
+  }
+  for (int k = 0; k < blocks() * fft::kLines; ++k) {
+    const float f = static_cast<float>(static_cast<double>(k) / size.padded_columns);
+    column_squared_.push_back(f * f);
+  }
+}
+
+std::size_t PlaneSizes::spectrum_floats(int rows) const noexcept {
+  // Sixteen rows are read at a time, also where fewer are left: hence the end.
+  return static_cast<std::size_t>(blocks()) * static_cast<std::size_t>(rows) * fft::kElement +
+         static_cast<std::size_t>(fft::kLines) * fft::kElement;
+}
+
+std::size_t PlaneSizes::worker_floats() const noexcept {
+  const std::size_t elements = static_cast<std::size_t>(blocks()) * fft::kLines;
+  const std::size_t rows = elements * fft::kElement +
+                           static_cast<std::size_t>(size_.padded_columns) * fft::kLines;
+  return std::max(rows, static_cast<std::size_t>(size_.padded_rows) * fft::kElement);
+}
+
+std::size_t PlaneSizes::scratch_bytes() const noexcept {
+  return sizeof(float) * (spectrum_floats(size_.padded_rows) + spectrum_floats(size_.rows));
+}
+
+}  // namespace imagine_deblur::linear

@@ -1,0 +1,85 @@
+"""PSFs and gains as the core's transforms take them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from imagine_deblur import _core
+from imagine_deblur.psf.models import PSF
+from imagine_deblur.restoration.gains import COLOUR_GAIN, HIGHEST, LUMA_GAIN, PlaneGain
+from imagine_deblur.support.fft_size import fast_length
+
+_ENTRIES = 16385
+"""Of a radial OTF's table: a step of 4e-5 cycles/px, so that linear interpolation of a disk of 10
+px is off by 2e-7, as much as float32 is."""
+
+
+@lru_cache(maxsize=16)
+def sizes_for(rows: int, columns: int, gap: int) -> _core.PlaneSizes:
+    """Return the sizes and tables of the transforms of a plane.
+
+    Parameters
+    ----------
+    rows, columns : int
+        Of the plane, px, positive.
+    gap : int
+        Least number of extension samples along each axis.
+    """
+    return _core.PlaneSizes(rows, columns, fast_length(rows + gap), fast_length(columns + gap))
+
+
+def is_radial(psf: PSF) -> bool:
+    """Whether the PSF's OTF is real and depends on the radial frequency alone."""
+    return all(component.isotropic for component in psf.components)
+
+
+def otf_for(psf: PSF, sizes: _core.PlaneSizes, workers: _core.WorkerPool) -> _core.Otf:
+    """Return a PSF's OTF on the grid of a plane's spectrum."""
+    if is_radial(psf):
+        table = psf.at(0.0, np.linspace(0.0, HIGHEST, _ENTRIES)).real
+        return _core.Otf.radial(sizes, np.asarray(table, np.float32), workers)
+    return _core.Otf.half_plane(sizes, psf.half_plane(*sizes.padded_shape), workers)
+
+
+@dataclass(frozen=True)
+class Bank:
+    """The filters of a bank.
+
+    Attributes
+    ----------
+    luma : list of Gain
+        Of luma, one for each ratio.
+    base : int
+        The ratio restored in colour.
+    colour : Gain
+        Of its colour differences.
+    """
+
+    luma: list[_core.Gain]
+    base: int
+    colour: _core.Gain
+
+
+def bank_of(
+    nsr: Sequence[float], base: int, chroma: float, gains: Sequence[PlaneGain | None]
+) -> Bank:
+    """Return the filters of `restoration.wiener.WienerSpec` with learned gains, see there."""
+    luma = [
+        _core.Gain(nsr=ratio) if gain is None else _table(gain, LUMA_GAIN)
+        for ratio, gain in zip(nsr, gains, strict=True)
+    ]
+    learned = gains[base]
+    colour = _core.Gain(nsr=chroma * nsr[base]) if learned is None else _table(learned, COLOUR_GAIN)
+    return Bank(luma, base, colour)
+
+
+def _table(gain: PlaneGain, component: int) -> _core.Gain:
+    return _core.Gain(
+        added=gain.added[component],
+        scale=None if gain.scale is None else gain.scale[component],
+        noise=None if gain.noise is None else gain.noise[component],
+    )
