@@ -81,7 +81,7 @@ PlaneView plane_view(const py::array& array) {
   } else {
     throw Error(ErrorKind::kOptions, "a plane must be uint8, int16 or float32", {.field = "plane"});
   }
-  if (array.ndim() != 2 || array.itemsize() != array.strides(1)) {
+  if (array.ndim() != 2 || (array.shape(1) > 1 && array.itemsize() != array.strides(1))) {
     throw Error(ErrorKind::kOptions, "a plane must be (rows, columns), samples side by side",
                 {.field = "plane"});
   }
