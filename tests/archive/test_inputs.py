@@ -166,9 +166,10 @@ def test_an_item_and_a_named_asset(catalog):
     one = str(catalog / "eye/one/one.json")
     assert outputs(find_items([one])) == ["eye/one/image.tif"]
     assert outputs(find_items([one], assets=["preview"])) == ["eye/one/preview.tif"]
-    found = find_items([one], assets=["nir"])
-    assert found.items == []
-    assert found.passed_over == [(one, "item one has no asset that is nir")]
+    with pytest.raises(InputImageError, match="item one has no asset that is nir"):
+        find_items([one], assets=["nir"])
+    pattern = str(catalog / "eye/*/*.json")
+    assert outputs(find_items([pattern])) == ["eye/one/image.tif", "eye/two/image.tif"]
 
 
 def test_a_search_result(catalog, tmp_path):

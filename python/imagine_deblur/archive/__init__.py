@@ -5,6 +5,7 @@ What one frame needs lives elsewhere; nothing here is imported by the payload's 
 
 from __future__ import annotations
 
-from imagine_deblur.archive.batch import BatchSummary, restore_archive
+from imagine_deblur.archive.batch import restore_archive
+from imagine_deblur.archive.summary import BatchSummary
 
 __all__ = ["BatchSummary", "restore_archive"]

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 
-from imagine_deblur.archive.extras import require
+from imagine_deblur.support.extras import require
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _WGS84 = "EPSG:4326"
@@ -68,7 +68,7 @@ def read_facts(path: str, stac: Mapping[str, Any] | None = None) -> Facts:
     MissingExtraError
         rasterio is not installed.
     """
-    rasterio = require("rasterio", "reading what a file says of itself")
+    rasterio = require("rasterio", extra="archive", purpose="reading what a file says of itself")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         with rasterio.open(path) as image:
@@ -168,7 +168,7 @@ def _gps(tags: Mapping[str, str]) -> dict[str, Any] | None:
 def _outline(image: Any) -> tuple[dict[str, Any] | None, tuple[float, ...] | None]:
     """Return the frame's outline in WGS 84 and its box, by its transform or its GCPs."""
     transform, crs = image.transform, image.crs
-    affine = require("rasterio.transform", "a footprint")
+    affine = require("rasterio.transform", extra="archive", purpose="a footprint")
     if crs is None and image.gcps[0]:
         points, crs = image.gcps
         transform = affine.from_gcps(points)
@@ -182,7 +182,7 @@ def _outline(image: Any) -> tuple[dict[str, Any] | None, tuple[float, ...] | Non
         for step in range(_OUTLINE_POINTS)
     ]
     across, along = affine.xy(transform, *zip(*line, strict=True), offset="ul")
-    warp = require("rasterio.warp", "a footprint")
+    warp = require("rasterio.warp", extra="archive", purpose="a footprint")
     xs, ys = warp.transform(crs, _WGS84, list(across), list(along))
     places = [[round(x, 7), round(y, 7)] for x, y in zip(xs, ys, strict=True)]
     geometry = {"type": "Polygon", "coordinates": [[*places, places[0]]]}

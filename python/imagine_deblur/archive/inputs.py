@@ -78,6 +78,9 @@ def find_items(
         walker.add(name)
     for name in lists:
         walker.add_list(name)
+    if not found.items:
+        passed = "; ".join(f"{path}: {reason}" for path, reason in found.passed_over[:3])
+        raise InputImageError(f"no images in {', '.join(inputs) or lists[0]}: {passed or 'empty'}")
     sources: dict[str, Item] = {}
     outputs: dict[str, str] = {}
     for item in found.items:
@@ -200,6 +203,9 @@ class _Walker:
         if not scheme_of(pattern):
             root = os.path.abspath(root or ".")
         for path in paths:
+            if pattern.endswith((".json", ".geojson")):
+                self._add_stac(path)
+                continue
             if PurePosixPath(urlsplit(path).path).suffix.lower() not in _SUFFIXES:
                 self._found.passed_over.append((path, "not an image by its name"))
                 continue

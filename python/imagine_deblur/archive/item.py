@@ -55,6 +55,11 @@ class Item:
         return without_secrets(self.source)
 
 
+def is_jpeg_name(name: str) -> bool:
+    """Whether a file is a JPEG by its name."""
+    return name[name.rfind(".") :].lower() in JPEG
+
+
 def scheme_of(source: str) -> str:
     """Return the scheme of a URL in lower case, empty for a local path.
 

@@ -23,8 +23,8 @@ from multiprocessing import get_context, parent_process
 from typing import Any
 
 from imagine_deblur._version import VERSION
-from imagine_deblur.archive.extras import require
 from imagine_deblur.errors import EngineError, ImagineDeblurError
+from imagine_deblur.support.extras import require
 
 _CONNECT_SECONDS = 20.0
 _RECOUNT_SECONDS = 5.0  # how soon workers that join a cluster get work
@@ -182,7 +182,7 @@ class ClusterLanes(Lanes):
     """
 
     def __init__(self, address: str) -> None:
-        distributed = require("distributed", "--scheduler")
+        distributed = require("distributed", extra="archive", purpose="--scheduler")
         self._killed: type[BaseException] = distributed.KilledWorker
         self._ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._running: dict[str, tuple[object, Any]] = {}

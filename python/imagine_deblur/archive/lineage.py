@@ -15,13 +15,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from imagine_deblur._version import VERSION
-from imagine_deblur.archive.extras import require
 from imagine_deblur.archive.facts import Facts, read_facts
 from imagine_deblur.archive.item import Item, scheme_of
 from imagine_deblur.archive.settings import Settings
 from imagine_deblur.psf.field import PsfField, save_field
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.psf.record import save_record
+from imagine_deblur.support.extras import require
 from imagine_deblur.support.files import write_text
 
 _EXTENSION = "https://stac-extensions.github.io/{}/schema.json"
@@ -81,7 +81,7 @@ def describe(
         pystac or rasterio is not installed.
     """
     assert settings.stac_output is not None
-    pystac = require("pystac", "--stac-out")
+    pystac = require("pystac", extra="archive", purpose="--stac-out")
     facts = read_facts(os.fspath(made), item.stac)
     identifier = str(PurePosixPath(item.output).with_suffix("")).replace("/", "_")
     given = dict((item.stac or {}).get("properties") or {})
@@ -157,7 +157,7 @@ def save_catalog(folder: Path, name: str) -> Path:
     ------
     OSError
     """
-    pystac = require("pystac", "--stac-out")
+    pystac = require("pystac", extra="archive", purpose="--stac-out")
     catalog = pystac.Catalog(id=name, description=f"Restored by imagine_deblur {VERSION}")
     document = catalog.to_dict(include_self_link=False)
     document["links"] = [{"rel": "root", "href": "./catalog.json", "type": "application/json"}]

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from imagine_deblur.archive.extras import require
 from imagine_deblur.archive.item import REMOTE, Identity, scheme_of, without_secrets
 from imagine_deblur.errors import ImagineDeblurError, InputImageError
+from imagine_deblur.support.extras import require
 
 STALLED_BYTES_PER_SECOND = 1000
 """A transfer slower than this is broken off: a scene of 100 MB would take more than a day."""
@@ -58,15 +58,15 @@ def filesystem(url: str, timeout: float) -> Any:
         The extra ``[archive]`` is not installed.
     """
     check_scheme(url)
-    fsspec = require("fsspec", f"{scheme_of(url)}://")
+    fsspec = require("fsspec", extra="archive", purpose=f"{scheme_of(url)}://")
     if scheme_of(url) == "s3":
-        require("s3fs", "s3://")
+        require("s3fs", extra="archive", purpose="s3://")
         return fsspec.filesystem(
             "s3",
             anon=os.environ.get("AWS_NO_SIGN_REQUEST", "").upper() in {"YES", "TRUE", "1"},
             config_kwargs={"connect_timeout": timeout, "read_timeout": timeout},
         )
-    aiohttp = require("aiohttp", "https://")
+    aiohttp = require("aiohttp", extra="archive", purpose="https://")
     limits = aiohttp.ClientTimeout(total=None, sock_connect=timeout, sock_read=timeout)
     return fsspec.filesystem("http", client_kwargs={"timeout": limits})
 
@@ -172,7 +172,7 @@ def gdal_path(source: str) -> str:
 
 def _stall_watch(url: str, timeout: float) -> Any:
     """Return fsspec's progress callback that breaks off a transfer that crawls."""
-    callbacks = require("fsspec.callbacks", f"{scheme_of(url)}://")
+    callbacks = require("fsspec.callbacks", extra="archive", purpose=f"{scheme_of(url)}://")
     started = time.monotonic()
 
     class Watch(callbacks.Callback):  # type: ignore[name-defined, misc]

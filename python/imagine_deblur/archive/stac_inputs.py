@@ -9,10 +9,10 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from imagine_deblur.archive.extras import require
 from imagine_deblur.archive.item import Item, scheme_of
 from imagine_deblur.archive.remote import filesystem, typed
 from imagine_deblur.errors import InputImageError
+from imagine_deblur.support.extras import require
 
 _IMAGES = ("image/jpeg", "image/tiff", "image/jp2", "image/png")
 _NOT_DATA = {"thumbnail", "overview", "metadata"}
@@ -44,7 +44,7 @@ def read(href: str, assets: Sequence[str], timeout: float) -> Iterator[Item | tu
     InputImageError
         Not STAC.
     """
-    pystac = require("pystac", "a STAC catalog")
+    pystac = require("pystac", extra="archive", purpose="a STAC catalog")
     text = _text(href, timeout)
     try:
         document = json.loads(text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import os
 import pickle
 import re
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from imagine_deblur.archive import remote
-from imagine_deblur.archive.item import JPEG, Identity, Item, scheme_of
+from imagine_deblur.archive.item import Identity, Item, is_jpeg_name, scheme_of
 from imagine_deblur.archive.settings import Settings
 from imagine_deblur.errors import (
     EngineError,
@@ -110,14 +109,14 @@ def restore_item(source: str, target: Path, options: Options) -> dict[str, Any]:
     ImagineDeblurError, OSError
         See `imagine_deblur.Session.process` and `imagine_deblur.raster.restore_raster`.
     """
-    wants_jpeg = target.suffix.lower() in JPEG
+    wants_jpeg = is_jpeg_name(target.name)
     if wants_jpeg and not _is_jpeg(source):
         raise InputImageError(f"{source}: a JPEG by its name, but not by its content", path=source)
     if wants_jpeg:
         return _session(options).process(source, target).as_dict()
-    raster = importlib.import_module("imagine_deblur.raster")
-    report: dict[str, Any] = raster.restore_raster(source, target, **options.changed()).to_dict()
-    return report
+    from imagine_deblur.raster import restore_raster
+
+    return restore_raster(source, target, **options.changed()).to_dict()
 
 
 def _is_jpeg(source: str) -> bool:
@@ -131,7 +130,11 @@ def _restore(task: Task, settings: Settings, found: dict[str, Any]) -> dict[str,
     if task.known is not None and task.known == found["identity"]:
         return {"outcome": UNCHANGED}
     target = settings.target(item.output)
-    with _staged(settings, item) as staged, _local(item, settings, found["identity"]) as source:
+    folder, seconds = settings.options.temp_dir, settings.timeout
+    with (
+        _staged(settings, item) as staged,
+        local_source(item, folder, seconds, found["identity"]) as source,
+    ):
         report = restore_item(source, staged, settings.options)
         report |= {"source": item.name, "output": target}
         size, digest = _measure(staged)
@@ -148,23 +151,44 @@ def _restore(task: Task, settings: Settings, found: dict[str, Any]) -> dict[str,
 
 
 @contextmanager
-def _local(item: Item, settings: Settings, found: Identity) -> Iterator[str]:
+def local_source(
+    item: Item,
+    folder: str | os.PathLike[str] | None,
+    timeout: float,
+    found: Identity | None = None,
+) -> Iterator[str]:
     """Yield the path of a local file with the source's bytes.
 
     What is fetched lies in a file without a name, which vanishes with its worker however that ends.
+
+    Parameters
+    ----------
+    item : Item
+    folder : path, optional
+        Where fetched files lie; default: the temporary folder.
+    timeout : float
+        See `Settings.timeout`.
+    found : mapping, optional
+        The source's identity, where it is known already.
+
+    Yields
+    ------
+    str
+        A path; of a remote source larger than the folder's disk, the name by which GDAL reads it
+        piece by piece.
     """
     if not scheme_of(item.source):
         yield item.source
         return
-    folder = settings.options.temp_dir or tempfile.gettempdir()
-    size = int(found.get("size", 0))
+    folder = folder or tempfile.gettempdir()
+    known = found or remote.identity(item.source, timeout)
     space = os.statvfs(folder)
-    if size > space.f_bavail * space.f_frsize:
-        yield remote.gdal_path(item.source)  # larger than the disk: GDAL reads it piece by piece
+    if int(known.get("size", 0)) > space.f_bavail * space.f_frsize:
+        yield remote.gdal_path(item.source)
         return
     with tempfile.TemporaryFile(dir=folder) as file:
         path = f"/proc/{os.getpid()}/fd/{file.fileno()}"
-        remote.fetch(item.source, Path(path), settings.timeout, found)
+        remote.fetch(item.source, Path(path), timeout, known)
         yield path
 
 

@@ -17,7 +17,7 @@ from imagine_deblur.cli.summary import Outcome, Summary
 from imagine_deblur.errors import OptionsError
 
 if TYPE_CHECKING:
-    from imagine_deblur.archive.batch import BatchSummary
+    from imagine_deblur.archive.summary import BatchSummary
 
 _log = logging.getLogger(__name__)
 

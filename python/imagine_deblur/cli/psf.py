@@ -9,6 +9,8 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from imagine_deblur.cli import psf_archive
+
 _log = logging.getLogger(__name__)
 
 
@@ -66,6 +68,8 @@ def add_parser(commands: Any) -> None:
     calibrate.add_argument("--psf", help="initial PSF record or preset; default: estimated")
     calibrate.add_argument("--json", action="store_true")
     calibrate.set_defaults(run=run_calibrate)
+
+    psf_archive.add_parser(actions)
 
     show = actions.add_parser(
         "show",

@@ -3,8 +3,7 @@
 The convolutions between the first and the last are quantised: 8-bit weights, symmetric, one step
 an output channel; 8-bit activations. First and last convolution, the sums of the residual pairs and
 the sum with the base plane stay float32. The graph says so with pairs of QuantizeLinear and
-DequantizeLinear, which both runtimes turn into integer convolutions. Integer weights cannot be
-mixed: of a mixture it is the plain network for average captures that becomes integer.
+DequantizeLinear, which both runtimes turn into integer convolutions.
 
 An integer convolution rounds its output with one step. So that small channels are not lost beside
 large ones, each channel has a factor of its own, moved into the weights on both sides, which a ReLU
@@ -30,11 +29,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from imagine_deblur.engines.descriptor import ModelDescriptor, describe
 from imagine_deblur.errors import EngineError, OptionsError
-from imagine_deblur.train.captures import DRAWS_VERSION, SceneFiles
 from imagine_deblur.train.config import DataConfig
-from imagine_deblur.train.onnx_graph import plain_model
 from imagine_deblur.train.planes import make_group, plane_names
-from imagine_deblur.train.scenes import checksum
+from imagine_deblur.train.recipe import RECIPE_VERSION
+from imagine_deblur.train.scenes import Scenes, checksum
 
 Float32Array = NDArray[np.float32]
 
@@ -80,7 +78,7 @@ def calibration_inputs(
     *,
     groups: int = GROUPS,
     seed: int = SEED,
-) -> tuple[Float32Array, Float32Array]:
+) -> Float32Array:
     """Inputs of a network, made from sharp scenes as in training.
 
     Parameters
@@ -94,9 +92,7 @@ def calibration_inputs(
 
     Returns
     -------
-    inputs : (9 * groups, P, n, n) float32 ndarray
-    traits : (groups, TRAITS) float32 ndarray
-        Of the captures they are from.
+    (9 * groups, P, n, n) float32 ndarray
 
     Raises
     ------
@@ -106,10 +102,11 @@ def calibration_inputs(
     spec = descriptor.bank
     if spec is None or plane_names(spec) != descriptor.inputs:
         raise OptionsError("model", descriptor.name, "a network of imagine_deblur.train")
-    data, scenes, planes = DataConfig(), SceneFiles(Path(folder)), len(descriptor.inputs)
-    made = [make_group(k, seed, scenes, data, spec) for k in range(groups)]
-    crops, traits = zip(*made, strict=True)
-    return np.concatenate(crops)[:, :planes].astype(np.float32), np.stack(traits)
+    data = DataConfig(exposure=str(descriptor.training.get("exposure", "any")))
+    scenes = Scenes(folder, region=data.region, smallest=data.crop)
+    planes = len(descriptor.inputs)
+    crops = [make_group(k, seed, scenes, data, spec)[:, :planes] for k in range(groups)]
+    return np.concatenate(crops).astype(np.float32)
 
 
 def activation_scale(values: Float32Array, balance: float = BALANCE) -> Scale:
@@ -377,12 +374,11 @@ def quantise(
     parent = describe(model)
     if parent.precision != "f32":
         raise EngineError(f"{parent.path}: it is {parent.precision} already", model=str(model))
-    inputs, traits = calibration_inputs(parent, calibration, groups=groups)
-    quantised = quantise_model(plain_model(parent, traits), inputs)
+    inputs = calibration_inputs(parent, calibration, groups=groups)
+    quantised = quantise_model(onnx.load(os.fspath(model)), inputs)
     made = dataclasses.replace(
         parent,
         precision="int8",
-        experts=1,
         training={
             **parent.training,
             "quantised_from_sha256": parent.sha256,
@@ -390,7 +386,7 @@ def quantise(
                 "data_sha256": checksum(calibration),
                 "crops": len(inputs),
                 "seed": SEED,
-                "draws": DRAWS_VERSION,
+                "recipe": RECIPE_VERSION,
             },
         },
     )
