@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from bench_captures import COLUMNS, ROWS
 from environment import print_environment
-from imagine_deblur.capture.nsr import filter_nsr, rounded_nsr
-from imagine_deblur.capture.spectrum import mean_power
+from imagine_deblur.capture.ring_gain import rounded_nsr
 from imagine_deblur.evaluation.metrics.brisque import brisque
 from imagine_deblur.evaluation.metrics.fidelity import psnr, ssim
 from imagine_deblur.evaluation.metrics.niqe_eo import niqe_eo
@@ -60,7 +59,7 @@ def main() -> None:
             sharp = np.ascontiguousarray(mean + np.float32(options.contrast) * (sharp - mean))
             rng = np.random.default_rng(1000 + index)
             capture = Draw(BLUR, BLUR, options.noise, QUALITY, CAMERA_SIGMA).capture(sharp, rng)
-            level = rounded_nsr(filter_nsr(mean_power([capture]), BLUR))
+            level = rounded_nsr(blind.analyse([capture], psf=BLUR).filter_nsr)
             ratios.append(level)
             rows = {
                 "capture": capture,

@@ -109,10 +109,10 @@ def _help() -> str:
     from imagine_deblur.cli.parser import Help
 
     class Wide(Help):
-        """As wide as a page, whatever the terminal that builds it."""
+        """As wide as a code block of the site, whatever the terminal that builds it."""
 
         def __init__(self, prog: str) -> None:
-            super().__init__(prog, width=88)
+            super().__init__(prog, width=78)
 
     parts: list[str] = []
 

@@ -111,8 +111,7 @@ class Options:
         "auto",
         "'auto': the bundled network, chosen by the deadline; 'fast', 'best': that one; 'wiener': "
         "the linear stage alone; 'identity': nothing, for tests; an ONNX file; in Python also a "
-        "callable that takes and returns float32 tiles of (3, rows, columns) in [0, 1]. Beside a "
-        "network NAME.onnx, NAME.clean.onnx restores captures that never were JPEG",
+        "callable that takes and returns float32 tiles of (3, rows, columns) in [0, 1]",
         _BLUR,
         metavar="MODEL",
     )

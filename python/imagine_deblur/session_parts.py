@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from imagine_deblur import _core
 from imagine_deblur.capture.analysis import analyse
 from imagine_deblur.capture.result import Analysis, Capture
+from imagine_deblur.capture.ring_gain import RingGains
 from imagine_deblur.engines.deadline import Chooser
 from imagine_deblur.engines.model import IDENTITY, Model, build_engine, resolve_model
 from imagine_deblur.errors import MemoryBudgetError
@@ -20,7 +21,6 @@ from imagine_deblur.options import Options
 from imagine_deblur.planning import SHORTER_TILES, Budget, base_bytes, check_group, pool_bytes
 from imagine_deblur.psf.field import PsfField
 from imagine_deblur.psf.models import PSF
-from imagine_deblur.restoration.gains import PlaneGain
 from imagine_deblur.restoration.reblur_check import ReblurCheck
 from imagine_deblur.restoration.stage import WienerStage
 from imagine_deblur.restoration.wiener import WienerSpec
@@ -155,8 +155,6 @@ class Parts:
             capture,
             given,
             nsr=self.options.nsr,
-            wants_clean=self.model.clean is not None,
-            wants_gains=self.model.linear,
             raise_unknown=self.options.without_information == "error",
         )
 
@@ -180,12 +178,12 @@ class Parts:
         if self.chooser is not None and self.options.deadline is not None:
             choice = self.chooser.choose(shape[0] * shape[1], self.options.deadline)
             model, folds = choice.model, choice.folds
-        model = model.for_capture(clean=found.clean)
+        model = model.for_capture(found.gains)
         if model.needs_psf and (found.psf is None or found.sharp):
             model = IDENTITY
         workers = self._threads()
         spec = model.wiener_spec(found.filter_nsr, checked=self.options.reblur_check)
-        stage = self._stage_for(found.psf, spec, model, found.gains)
+        stage = self._stage_for(found.psf, spec, model, found.gains if model.adapts else None)
         engine, options, wanted = self._fit(model, folds, stage, spec, shape, float32)
         if self._pool is None or self._pool.capacity != wanted:
             self._pool = None
@@ -201,9 +199,9 @@ class Parts:
         found : Analysis
             Of the frame, with its PSF.
         """
-        model = self.model.for_capture(clean=found.clean)
+        model = self.model
         spec = model.wiener_spec(found.filter_nsr, checked=self.options.reblur_check)
-        stage = self._stage_for(found.psf, spec, model, found.gains if model.linear else None)
+        stage = self._stage_for(found.psf, spec, model, found.gains if model.adapts else None)
         if stage is None:
             return model.halo
         reviewed = 0 if stage.reblur_check is None else stage.field.support_px()
@@ -284,14 +282,18 @@ class Parts:
         psf: PSF | PsfField | None,
         spec: WienerSpec | None,
         model: Model,
-        gains: tuple[PlaneGain | None, ...] | None,
+        gains: RingGains | None,
     ) -> WienerStage | None:
         if psf is None or spec is None:
             return None
         key = (psf, spec, id(gains))
         if self._stage is None or self._stage[0] != key:
             stage = WienerStage(
-                psf, spec, workers=self._workers, checked=self.check_spectra, gains=gains
+                psf,
+                spec,
+                workers=self._workers,
+                checked=self.check_spectra,
+                gains=None if gains is None else gains.filters(spec.factors),
             )
             self._stage = (key, stage)
         stage = self._stage[1]

@@ -10,6 +10,7 @@ from imagine_deblur.capture.compression import shows_jpeg
 from imagine_deblur.capture.policy import passed_if_small
 from imagine_deblur.capture.result import Analysis
 from imagine_deblur.degradation.forward import degrade, jpeg_decode, jpeg_encode
+from imagine_deblur.psf.distribution import PsfDistribution, RoundPart
 from imagine_deblur.psf.field import PsfField
 from imagine_deblur.psf.models import PSF, Gaussian
 from imagine_deblur.session import Session
@@ -21,6 +22,17 @@ SMALL = PSF((Gaussian(0.6),))  # MTF 0.17 at Nyquist
 def plain():
     scene = synthetic.natural(384, 400, seed=11)
     return degrade(scene, SMALL, noise=0.002, rng=np.random.default_rng(3))
+
+
+def found(psf, source, confidence):
+    """What is known of a capture; an estimated blur comes with its distribution."""
+    if source != "estimated":
+        return Analysis(psf, source, confidence)
+    one = np.ones(1)
+    part = RoundPart(3 * one, one, 0.5 * one, one)
+    facts = np.array([1.0, 0.0, 0.0, 0.0, 0.5])
+    known = PsfDistribution((part,), "round", confidence, facts)
+    return Analysis(psf, source, confidence, distribution=known)
 
 
 def coded(samples, quality):
@@ -70,13 +82,13 @@ def test_where_nothing_can_be_told_jpeg_is_assumed(shape):
     ],
 )
 def test_small_blurs_are_undone_only_where_that_helps(psf, source, confidence, was_coded, sharp):
-    blur = passed_if_small(Analysis(psf, source, confidence), lambda: was_coded)
+    blur = passed_if_small(found(psf, source, confidence), lambda: was_coded)
     assert blur.sharp == sharp
     assert bool(blur.warnings) == sharp
 
 
 def test_the_samples_are_asked_where_it_is_not_known(plain):
-    unsure = Analysis(SMALL, "estimated", 0.3)
+    unsure = found(SMALL, "estimated", 0.3)
     assert not passed_if_small(unsure, lambda: shows_jpeg([plain])).sharp
     assert passed_if_small(unsure, lambda: shows_jpeg([coded(plain, 90)])).sharp
 

@@ -15,14 +15,15 @@ from synthetic import made_up_scene  # noqa: E402
 
 @pytest.fixture(scope="session")
 def scenes_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder: ``train`` and ``val``, each with ``aerial`` and ``satellite``."""
+    """A data folder: ``train`` and ``val``, each with ``aerial``, ``satellite`` and ``iss``."""
     root = tmp_path_factory.mktemp("scenes")
     for split, first in (("train", 0), ("val", 10)):
-        for kind, count in (("aerial", 2), ("satellite", 1)):
+        for kind, count in (("aerial", 2), ("satellite", 1), ("iss", 1)):
             folder = root / split / kind
             folder.mkdir(parents=True)
             for number in range(count):
-                scene = made_up_scene(80, 96, first + number + (5 if kind == "satellite" else 0))
+                offset = {"aerial": 0, "satellite": 5, "iss": 7}[kind]
+                scene = made_up_scene(80, 96, first + number + offset)
                 Image.fromarray(scene).save(folder / f"scene-{number}.png")
     return root
 
@@ -37,7 +38,6 @@ def tiny_config() -> TrainConfig:
             "network": {"width": 4, "pairs": 1},
             "data": {
                 "crop": 32,
-                "region": 72,
                 "grid": 2,
                 "pool_groups": 4,
                 "ahead": 2,

@@ -28,7 +28,7 @@ jpeg_quality = [85, 95]
 """
 
 TINY = [
-    "network.width=4", "network.pairs=1", "data.crop=32", "data.region=300", "data.grid=2",
+    "network.width=4", "network.pairs=1", "data.crop=32", "data.grid=2",
     "data.pool_groups=4", "data.ahead=2", "optim.batch=2", "optim.steps=6", "optim.warmup=2",
     "optim.margin=4", "run.threads=1",
 ]  # fmt: skip

@@ -9,41 +9,43 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs the extra [train]")
 
+from imagine_deblur.capture.ring_gain import TRAITS, gains_for
+from imagine_deblur.capture.ring_spectra import ring_spectra
 from imagine_deblur.degradation.forward import degrade
 from imagine_deblur.errors import InputImageError
 from imagine_deblur.psf import PSF, Disk, Gaussian, Sampled
-from imagine_deblur.restoration.wiener import WienerSpec
+from imagine_deblur.restoration.wiener import WienerSpec, wiener_planes
 from imagine_deblur.train import recipe
+from imagine_deblur.train.captures import MODES, SceneFiles, draw_capture, draw_mode
 from imagine_deblur.train.config import TrainConfig
-from imagine_deblur.train.planes import crop_corners, input_planes, make_group
+from imagine_deblur.train.planes import believed, crop_corners, input_planes, make_group
 from imagine_deblur.train.pool import CropPool
 from imagine_deblur.train.scenes import Scenes, checksum
+from synthetic import made_up_scene, natural
 
 SPEC = WienerSpec((1e-1, 1e-2, 1e-3), 1)
-
-
-def scenes_of(folder: Path, config: TrainConfig) -> Scenes:
-    return Scenes(folder, region=config.data.region, smallest=config.data.crop)
+LEVELLED = WienerSpec((8.0, 1.0, 0.125), 1, level=True)
 
 
 def test_group_is_a_function_of_seed_and_index(tiny_config: TrainConfig, scenes_dir: Path) -> None:
-    scenes = scenes_of(scenes_dir / "train", tiny_config)
-    group = make_group(5, 1, scenes, tiny_config.data, SPEC)
+    scenes = SceneFiles(scenes_dir / "train")
+    group, traits = make_group(5, 1, scenes, tiny_config.data, SPEC)
     assert group.shape == (4, 11, 32, 32)
     assert group.dtype == np.float16
     assert np.isfinite(group).all()
-    np.testing.assert_array_equal(group, make_group(5, 1, scenes, tiny_config.data, SPEC))
-    assert not np.array_equal(group, make_group(6, 1, scenes, tiny_config.data, SPEC))
-    assert not np.array_equal(group, make_group(5, 2, scenes, tiny_config.data, SPEC))
+    assert traits.shape == (TRAITS,)
+    np.testing.assert_array_equal(group, make_group(5, 1, scenes, tiny_config.data, SPEC)[0])
+    assert not np.array_equal(group, make_group(6, 1, scenes, tiny_config.data, SPEC)[0])
+    assert not np.array_equal(group, make_group(5, 2, scenes, tiny_config.data, SPEC)[0])
 
 
 def test_capture_and_truth_of_a_group_belong_together(
     tiny_config: TrainConfig, scenes_dir: Path
 ) -> None:
     """The local mean of capture, base plane and truth agree: blur moves and adds nothing."""
-    scenes = scenes_of(scenes_dir / "train", tiny_config)
+    scenes = SceneFiles(scenes_dir / "train")
     for index in range(12):
-        group = make_group(index, 1, scenes, tiny_config.data, SPEC).astype(np.float32)
+        group = make_group(index, 1, scenes, tiny_config.data, SPEC)[0].astype(np.float32)
         capture, base, sharp = group[:, :3], group[:, 3:6], group[:, -3:]
         spread = sharp.std() + 0.02
         assert abs(float((capture - sharp).mean())) < 0.3 * spread
@@ -53,13 +55,28 @@ def test_capture_and_truth_of_a_group_belong_together(
 def test_input_planes_are_capture_then_bank() -> None:
     rng = np.random.default_rng(0)
     capture = rng.integers(90, 160, (40, 44, 3)).astype(np.uint8)
-    from imagine_deblur.restoration.wiener import wiener_planes
-
     psf = PSF.defocus(2.0)
-    planes = input_planes(capture, psf, SPEC)
+    planes = input_planes(capture, psf, SPEC, None)
     image = capture.astype(np.float32) / np.float32(255)
     np.testing.assert_allclose(planes[:3] + 0.5, np.moveaxis(image, -1, 0), atol=1e-6)
     np.testing.assert_allclose(planes[3:] + 0.5, wiener_planes(image, psf, SPEC), atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", sorted(MODES))
+def test_every_kind_of_capture_is_believed_as_a_restoration_would(mode: str) -> None:
+    rng = np.random.default_rng(sorted(MODES).index(mode))
+    scene = made_up_scene(260, 270, 3).astype(np.float32) / np.float32(255)
+    for _ in range(3):
+        capture = draw_capture(scene, mode, rng)
+        assert capture.degraded.dtype == np.uint8
+        assert capture.degraded.shape == capture.sharp.shape
+        assert 0.0 <= capture.sharp.min() <= capture.sharp.max() <= 1.0
+        psf, gains = believed(capture, rng)
+        planes = input_planes(capture.degraded, psf, LEVELLED, gains)
+        assert np.isfinite(planes).all()
+        if gains is not None:
+            assert np.isfinite(gains.traits).all()
+            assert gains.directed == (not psf.isotropic)
 
 
 def test_recipe_covers_its_ranges() -> None:
@@ -71,11 +88,11 @@ def test_recipe_covers_its_ranges() -> None:
         kinds.add(tuple(c.kind for c in chosen.psf.components))
         (camera if chosen.camera_sigma else noises).append(chosen.noise)
         qualities.append(chosen.jpeg_quality)
-        for true, believed in zip(chosen.psf.components, chosen.believed.components, strict=True):
-            if isinstance(true, Disk) and isinstance(believed, Disk):
+        for true, guess in zip(chosen.psf.components, chosen.believed.components, strict=True):
+            if isinstance(true, Disk) and isinstance(guess, Disk):
                 radii.append(true.radius_px)
                 if true.radius_px:
-                    errors.append(believed.radius_px / true.radius_px - 1.0)
+                    errors.append(guess.radius_px / true.radius_px - 1.0)
             if isinstance(true, Gaussian):
                 sigmas.append(true.sigma_px)
     assert max(radii) <= recipe.RADIUS_MAX_PX
@@ -112,34 +129,16 @@ def test_a_cameras_grain_is_coloured_and_keeps_its_amplitude() -> None:
 
 def test_planes_follow_the_captures_own_noise() -> None:
     rng = np.random.default_rng(3)
-    scene = np.clip(np.cumsum(rng.normal(0, 0.03, (256, 256, 3)), axis=0), 0, 1).astype(np.float32)
-    psf = PSF.defocus(4.0)
-    spec = WienerSpec((8.0, 1.0, 0.125), 1, level=True)
-    levels = [
-        float(input_planes(degrade(scene, psf, noise=s, rng=rng), psf, spec)[-1, 0, 0])
-        for s in (0.0, 0.01, 0.03)
-    ]
+    scene = natural(256, 256, seed=4)
+    psf, table = PSF.defocus(4.0), np.zeros(4, np.float32)
+    levels = []
+    for s in (0.0, 0.01, 0.05):
+        capture = degrade(scene, psf, noise=s, rng=rng)
+        spectra = ring_spectra([capture])
+        assert spectra is not None
+        gains = gains_for(spectra, psf, table)
+        levels.append(float(input_planes(capture, psf, LEVELLED, gains)[-1, 0, 0]))
     assert -0.5 <= levels[0] < levels[1] < levels[2] <= 0.5
-
-
-@pytest.mark.parametrize("exposure", ["clean", "noisy"])
-def test_captures_of_one_sort_can_be_asked_for(exposure: str) -> None:
-    rng = np.random.default_rng(4)
-    settings = {"operating": False, "radius_error": 0.0, "sigma_error": 0.0}
-    draws = [recipe.draw(rng, **settings, exposure=exposure) for _ in range(300)]
-    assert all(d.is_clean == (exposure == "clean") for d in draws)
-    if exposure == "clean":
-        assert all(d.jpeg_quality is None and d.noise <= recipe.CLEAN_NOISE for d in draws)
-    else:
-        assert any(d.jpeg_quality is None for d in draws)  # noise alone makes them noisy
-        disks = np.mean([d.psf.components[0].kind == "disk" for d in draws])
-        assert disks > 0.6
-    shaken = sum(
-        isinstance(kernel, Sampled) and not np.array_equal(kernel.kernel, kernel.kernel[::-1, ::-1])
-        for d in draws
-        for kernel in d.psf.components
-    )
-    assert 1 <= shaken <= 40
 
 
 def test_operating_point_is_near_the_protocol() -> None:
@@ -181,16 +180,21 @@ def test_crop_corners_cover_the_axis() -> None:
             assert corners[0] <= (length - 384) / 2 + 8 or length < 384
 
 
-def test_satellite_share_is_kept(tiny_config: TrainConfig, scenes_dir: Path) -> None:
-    scenes = scenes_of(scenes_dir / "train", tiny_config)
-    rng = np.random.default_rng(4)
-    drawn = [scenes.draw(rng, satellite_share=0.4)[1] for _ in range(500)]
-    assert np.mean(drawn) == pytest.approx(0.4, abs=0.07)
+def test_kinds_of_scene_and_capture_keep_their_shares(scenes_dir: Path) -> None:
+    scenes, rng = SceneFiles(scenes_dir / "train"), np.random.default_rng(4)
+    modes = [draw_mode(rng) for _ in range(2000)]
+    assert np.mean([mode.startswith("camera") for mode in modes]) == pytest.approx(
+        MODES["camera"] + MODES["camera-low"], abs=0.04
+    )
+    kinds = [scenes.draw_kind(rng, "defocus") for _ in range(500)]
+    assert np.mean([kind == "aerial" for kind in kinds]) == pytest.approx(0.35, abs=0.07)
 
 
-def test_folder_without_usable_images(tmp_path: Path, tiny_config: TrainConfig) -> None:
+def test_folder_without_usable_images(tmp_path: Path) -> None:
+    with pytest.raises(InputImageError, match="no scenes"):
+        SceneFiles(tmp_path)
     with pytest.raises(InputImageError, match="no image"):
-        scenes_of(tmp_path, tiny_config)
+        Scenes(tmp_path, region=64, smallest=32)
 
 
 def test_checksum_sees_names_and_contents(tmp_path: Path) -> None:

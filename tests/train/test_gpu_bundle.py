@@ -33,7 +33,6 @@ width = 4
 pairs = 1
 [data]
 crop = 32
-region = 72
 grid = 2
 pool_groups = 4
 ahead = 2

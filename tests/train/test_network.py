@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 
 from imagine_deblur.errors import OptionsError  # noqa: E402
-from imagine_deblur.train.network import Network, NetworkSpec, grow  # noqa: E402
+from imagine_deblur.train.network import Mixture, Network, NetworkSpec, grow  # noqa: E402
 
 SPECS = [
     NetworkSpec(planes=8, width=5, pairs=0, unshuffle=1),
@@ -148,3 +148,31 @@ def test_output_is_float32_under_autocast() -> None:
         y = network(torch.zeros(1, 8, 8, 8))
     assert y.dtype is torch.float32
     assert np.isfinite(y.detach().numpy()).all()
+
+
+def test_a_mixture_with_one_experts_share_is_that_expert() -> None:
+    mixture = Mixture(NetworkSpec(width=4, pairs=1, experts=3), 5)
+    x = torch.rand(2, 8, 16, 16) - 0.5
+    with torch.no_grad():
+        mixture.router[2].weight.zero_()
+        for k, expert in enumerate(mixture.experts):
+            mixture.router[2].bias.copy_(40.0 * torch.nn.functional.one_hot(torch.tensor(k), 3))
+            torch.testing.assert_close(mixture(x, torch.randn(2, 5)), expert(x))
+
+
+def test_each_capture_of_a_batch_has_its_own_mixture() -> None:
+    mixture = Mixture(NetworkSpec(width=4, pairs=1, experts=2), 5)
+    x, traits = torch.rand(1, 8, 16, 16) - 0.5, torch.randn(2, 5)
+    with torch.no_grad():
+        together = mixture(x.repeat(2, 1, 1, 1), traits)
+        for k in range(2):
+            torch.testing.assert_close(together[k : k + 1], mixture(x, traits[k : k + 1]))
+    assert (together[0] - together[1]).abs().max() > 1e-5
+
+
+def test_every_expert_and_the_router_learn() -> None:
+    mixture = Mixture(NetworkSpec(width=4, pairs=1, experts=2), 5)
+    x, sharp = torch.rand(2, 8, 16, 16) - 0.5, torch.rand(2, 3, 16, 16)
+    (mixture(x, torch.randn(2, 5)) - sharp).square().mean().backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in mixture.experts.parameters())
+    assert mixture.router[2].weight.grad.abs().max() > 0

@@ -11,29 +11,17 @@ from numpy.typing import NDArray
 
 from imagine_deblur.capture import policy
 from imagine_deblur.capture.compression import shows_jpeg
-from imagine_deblur.capture.noise import is_clean
-from imagine_deblur.capture.nsr import filter_nsr, measured_nsr
 from imagine_deblur.capture.result import Analysis, Capture
-from imagine_deblur.capture.ring_gain import FACTS, bundled_regressor, scalar_inputs
+from imagine_deblur.capture.ring_gain import RingGains, gains_for
 from imagine_deblur.capture.ring_spectra import ring_spectra
-from imagine_deblur.capture.spectrum import mean_power
 from imagine_deblur.errors import EstimationError
-from imagine_deblur.psf.components import Sampled
 from imagine_deblur.psf.field import PsfField
 from imagine_deblur.psf.models import PSF
-from imagine_deblur.psf.otf_moments import moments_of_psf
 from imagine_deblur.psf.presets import named_psf
-from imagine_deblur.restoration.gains import PlaneGain
 
 
 def analyse(
-    capture: Capture,
-    given: Analysis | None,
-    *,
-    nsr: float | None,
-    wants_clean: bool,
-    wants_gains: bool = False,
-    raise_unknown: bool,
+    capture: Capture, given: Analysis | None, *, nsr: float | None, raise_unknown: bool
 ) -> Analysis:
     """Look at a capture once.
 
@@ -43,11 +31,8 @@ def analyse(
     given : Analysis or None
         With the PSF that is given; None estimates it.
     nsr : float or None
-        The ratio that is given; None measures it.
-    wants_clean : bool
-        The model has another network for clean captures, so that it matters which this is.
-    wants_gains : bool
-        The model is linear: predict its gains, where the blur does not depend on direction.
+        The noise-to-signal ratio that is given, for the PSF's own Wiener filters; None predicts
+        the capture's gains.
     raise_unknown : bool
         Raise where the capture does not tell its blur; otherwise it is passed through.
 
@@ -61,44 +46,24 @@ def analyse(
     found = policy.passed_if_small(
         found, lambda: shows_jpeg(capture.images()) if coded is None else coded
     )
-    psf = found.psf
-    if found.sharp or psf is None:
+    if found.sharp or found.psf is None:
         return found
-    if (wants_clean or found.blind) and not coded:
-        found = replace(found, clean=is_clean(capture.images(), psf))
-    if wants_gains and nsr is None:
-        found = replace(found, gains=_gains(capture, found))
     if nsr is not None:
-        found = replace(found, measured_nsr=nsr, filter_nsr=nsr)
-    else:
-        power = mean_power(capture.images())
-        found = replace(
-            found, measured_nsr=measured_nsr(power, psf), filter_nsr=filter_nsr(power, psf)
-        )
-    return found if found.gains is not None else policy.shrink_uncertain(found)
+        return replace(found, filter_nsr=nsr)
+    gains = _gains(capture, found)
+    return replace(found, gains=gains, filter_nsr=None if gains is None else gains.level)
 
 
-def _gains(capture: Capture, found: Analysis) -> tuple[PlaneGain] | None:
-    """Learned gains for a colour capture of a blur without direction, None for any other.
-
-    Sampled kernels keep their own filter, cut Gaussians among them, given or estimated: on `gauss+`
-    the learned gains of 8 validation scenes were up to 0.4 dB below it.
-    """
+def _gains(capture: Capture, found: Analysis) -> RingGains | None:
+    """Learned gains of a capture, None where it is too small to tell its spectrum."""
     from imagine_deblur.psf.estimation.quantisation_table import table_scalars
 
-    images, psf, known = capture.images(), found.psf, found.distribution
-    if not isinstance(psf, PSF) or psf.moves or images[0].ndim != 3:
-        return None
-    if any(isinstance(part, Sampled) for part in psf.components):
-        return None
-    spectra = ring_spectra(images)
-    if spectra is None:
+    spectra, known = ring_spectra(capture.images()), found.distribution
+    if spectra is None or found.psf is None:
         return None
     table = table_scalars(capture.quantisation, known=capture.quantisation is not None)
-    moments = found.moments or moments_of_psf(psf)
-    facts = np.zeros(FACTS) if known is None else known.facts
-    scalars = scalar_inputs(table, facts, spectra.mean, directed=False, blind=found.blind)
-    return (bundled_regressor()(spectra, moments, scalars).plane_gain,)
+    facts = None if known is None else known.facts
+    return gains_for(spectra, found.psf, table, moments=found.moments, facts=facts)
 
 
 def named_blur(value: PSF | PsfField | NDArray[Any] | str | os.PathLike[str]) -> Analysis:

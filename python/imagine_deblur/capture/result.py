@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from imagine_deblur.capture.ring_gain import RingGains
 from imagine_deblur.psf.distribution import PsfDistribution
 from imagine_deblur.psf.field import PsfField
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.psf.otf_moments import OtfMoments
-from imagine_deblur.restoration.gains import PlaneGain
 
 Image = NDArray[np.uint8] | NDArray[np.float32]
 
@@ -28,12 +28,8 @@ class Analysis:
     psf_source : {"estimated", "given", "record", "preset", "none"}
     confidence : float or None
         Of an estimate, in [0, 1].
-    measured_nsr : float or None
-        Noise-to-signal power ratio at Nyquist that the capture shows, see `nsr.measured_nsr`.
     filter_nsr : float or None
-        The ratio that restores the capture best, see `nsr.filter_nsr`.
-    clean : bool
-        Rounding is most of the capture's noise, see `noise.is_clean`.
+        Noise-to-signal power ratio at Nyquist: the one that is given, else `RingGains.level`.
     sharp : bool
         The blur is so small that undoing it could only harm: the capture is passed through.
     distribution : PsfDistribution or None
@@ -43,23 +39,21 @@ class Analysis:
         Of the OTF over what is held possible; None where `psf` is taken as certain.
     standard_errors : mapping of str to float
         Of parameters of `psf`, by their names in a record; empty where they are not known.
-    gains : tuple of PlaneGain or None
-        Learned filters, one for each ratio of the model's bank; None where the Wiener filters of
-        the PSF are used. The linear model's bank has one ratio, see `ring_gain`.
+    gains : RingGains or None
+        Learned filters, see `ring_gain`; None where the Wiener filters of the PSF are used: with a
+        ratio that is given, or where the capture is too small to tell its spectrum.
     warnings : tuple of str
     """
 
     psf: PSF | PsfField | None = None
     psf_source: str = "none"
     confidence: float | None = None
-    measured_nsr: float | None = None
     filter_nsr: float | None = None
-    clean: bool = False
     sharp: bool = False
     distribution: PsfDistribution | None = field(default=None, compare=False, repr=False)
     moments: OtfMoments | None = field(default=None, compare=False, repr=False)
     standard_errors: Mapping[str, float] = field(default_factory=dict, compare=False, repr=False)
-    gains: tuple[PlaneGain | None, ...] | None = field(default=None, compare=False, repr=False)
+    gains: RingGains | None = field(default=None, compare=False, repr=False)
     warnings: tuple[str, ...] = ()
 
     @property

@@ -10,18 +10,18 @@ What a camera's processing and a coder make of noise and scene is neither white 
 the scene, so a regressor predicts it ring by ring from the capture's own spectra of luma and colour
 differences, the JPEG's table and the moments of H (`psf.otf_moments`)::
 
-    G = (1 + alpha) E[H]* / (E[|H|^2] + exp(nu)) + delta                                     (2)
+    G = (1 + alpha) E[H]* / (E[|H|^2] + k exp(nu)) + delta                                   (2)
 
 Its loss in training is the restoration's squared error itself, a sum over frequency (Parseval), so
 that what comes out is the filter of least expected error given the spectra, whatever is uncertain
-(`imagine_deblur.train.ring_gain`). `delta` is 0 for PSFs that depend on direction: these are undone
-with their own phase.
+(`imagine_deblur.train.ring_gain`). `k` is 1; other values make restorations that are more, or less,
+careful about the noise. A PSF that depends on direction is undone with its own H, and `delta` is 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib.resources import files
 
@@ -29,7 +29,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagine_deblur.capture.ring_spectra import RING_FREQUENCY, RINGS, ROUNDING, RingSpectra
-from imagine_deblur.psf.otf_moments import ENTRIES, FREQUENCY, OtfMoments
+from imagine_deblur.psf.field import PsfField, middle_psf
+from imagine_deblur.psf.models import PSF
+from imagine_deblur.psf.otf_moments import ENTRIES, FREQUENCY, OtfMoments, moments_of_psf
 from imagine_deblur.restoration.gains import HIGHEST, PlaneGain
 
 Float32Array = NDArray[np.float32]
@@ -38,6 +40,25 @@ WEIGHTS = "ring_gain.npz"
 LOCAL, FACTS, PLANES = 9, 5, 2
 """Inputs a ring; numbers of a blind estimate; planes with a gain of their own: luma, colour."""
 SCALARS = 4 + FACTS + 3 + 1 + 1
+
+MOTION_LEAST_NSR = 0.1
+"""Least ratio for motion. What is wrong at a frame's border, where half of each streak is missing,
+comes back as stripes over many lengths of the streak, the further the smaller the ratio. On 67
+training scenes of 400 px with the true PSF, 0.1 is worth 0.7 dB to the linear model (worst -0.8 dB,
+not -6.5) and 0.3 dB to `fast` (worst +0.8 dB, not -3.4)."""
+
+TRAIT_FREQUENCIES = (0.04, 0.08, 0.14, 0.2, 0.28, 0.38, 0.48)
+"""Frequencies at which `RingGains.traits` samples what it samples, cycles/px."""
+TRAITS = 6 * len(TRAIT_FREQUENCIES) + 1 + 4 + 2
+
+FILTER_NSR_RANGE = (3e-4, 1.0)
+"""Ratios the bundled networks saw in training."""
+
+UNKNOWN_NSR = 3e-3
+"""Ratio of a capture that does not tell its noise: the average of mild blurs without noise."""
+
+LEVEL_RANGE = (1e-5, 10.0)
+"""Limits of `RingGains.level`."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +73,11 @@ class RingGains:
         E[H] and E[|H|^2] over rings.
     error : (ENTRIES,) float64 ndarray
         Expected logarithm (base 10) of the error's share of the capture's power, of luma.
+    directed : bool
+        The gains are relative to the PSF's own transfer function.
+    traits : (TRAITS,) float32 ndarray
+        The capture in few numbers: expected error, share of the scene that is restored, spectra,
+        MTF and JPEG table. A network adapts to them.
     """
 
     alpha: NDArray[np.float64]
@@ -60,22 +86,53 @@ class RingGains:
     mean: NDArray[np.float64]
     second: NDArray[np.float64]
     error: NDArray[np.float64]
+    directed: bool = False
+    traits: Float32Array = field(default_factory=lambda: np.zeros(TRAITS, np.float32))
 
     def radial(self, plane: int, regularisation: float = 1.0) -> NDArray[np.float64]:
         """The gain at `FREQUENCY`, its ``exp(nu)`` scaled by `regularisation`; plane 0 is luma."""
         wiener = self.mean / (self.second + regularisation * np.exp(self.nu[plane]))
         return np.asarray((1 + self.alpha[plane]) * wiener + self.delta[plane])
 
-    @property
-    def plane_gain(self) -> PlaneGain:
-        """`radial` of both planes as the filter of the linear stage; 1 at 0: no mean changes."""
+    def filters(self, factors: Sequence[float]) -> tuple[PlaneGain, ...]:
+        """The filters of a bank; 1 at frequency 0, so that no mean changes.
+
+        Parameters
+        ----------
+        factors : sequence of float
+            k of equation (2) for each plane: 1 for the one that is expected to err least.
+        """
+        return tuple(self._filter(factor) for factor in factors)
+
+    def _filter(self, factor: float) -> PlaneGain:
         places = np.concatenate([[0.0], FREQUENCY])
         even = np.linspace(0.0, HIGHEST, 2 * ENTRIES + 1)  # every entry of FREQUENCY is one of them
-        rows = [
-            np.interp(even, places, np.concatenate([[1.0], self.radial(plane)]))
-            for plane in range(PLANES)
-        ]
-        return PlaneGain(np.asarray(rows, np.float32))
+
+        def table(values: NDArray[np.float64], first: float) -> Float32Array:
+            rows = [np.interp(even, places, np.concatenate([[first], row])) for row in values]
+            return np.asarray(rows, np.float32)
+
+        if not self.directed:
+            return PlaneGain(table(np.stack([self.radial(p, factor) for p in range(PLANES)]), 1.0))
+        scale, noise = table(1 + self.alpha, 1.0), table(factor * np.exp(self.nu), 0.0)
+        return PlaneGain(np.zeros_like(scale), scale, noise)
+
+    def careful(self, nsr: float) -> RingGains:
+        """The gains with a noise-to-signal ratio at Nyquist of at least `nsr` everywhere."""
+        least = np.log(4 * nsr * FREQUENCY**2)
+        return replace(self, nu=np.maximum(self.nu, least))
+
+    @property
+    def level(self) -> float:
+        """N / (4 f^2 S) that equation (1) would need, averaged where the blur lets the scene pass.
+
+        It is what `restoration.wiener` calls the noise-to-signal ratio at Nyquist, within
+        `LEVEL_RANGE`.
+        """
+        inside = (FREQUENCY > 0.06) & (FREQUENCY < 0.45)
+        weight = self.second[inside] + 0.02
+        ratio = self.nu[0][inside] - np.log(4 * FREQUENCY[inside] ** 2)
+        return float(np.clip(np.exp(np.average(ratio, weights=weight)), *LEVEL_RANGE))
 
 
 def interpolation(frequency: NDArray[np.floating]) -> Float32Array:
@@ -149,6 +206,18 @@ def scalar_inputs(
     return np.concatenate([scaled, facts, average, flags]).astype(np.float32)
 
 
+def rounded_nsr(nsr: float | None) -> float:
+    """Return a ratio as the bank takes it: a whole quarter of a decade within `FILTER_NSR_RANGE`.
+
+    Parameters
+    ----------
+    nsr : float or None
+        Noise-to-signal power ratio at Nyquist; None stands for `UNKNOWN_NSR`.
+    """
+    exponent = np.log10(np.clip(UNKNOWN_NSR if nsr is None else nsr, *FILTER_NSR_RANGE))
+    return float(10.0 ** (np.rint(exponent * 4) / 4))
+
+
 class Regressor:
     """A convolution over rings, shared by all rings, that knows its context; numpy alone.
 
@@ -189,7 +258,7 @@ class Regressor:
         if directed:
             delta = np.zeros_like(delta)
         nu = np.clip(nu, *NU_RANGE)
-        return RingGains(alpha, nu, delta, moments.mean, second, fine[3 * PLANES])
+        return RingGains(alpha, nu, delta, moments.mean, second, fine[3 * PLANES], directed)
 
     def _member(self, member: int, local: Float32Array, scalars: Float32Array) -> Float32Array:
         def layer(name: str) -> tuple[Float32Array, Float32Array]:
@@ -224,3 +293,58 @@ def bundled_regressor() -> Regressor:
     source = files("imagine_deblur.capture") / WEIGHTS
     with source.open("rb") as file, np.load(file) as stored:
         return Regressor({name: stored[name] for name in stored.files})
+
+
+def gains_for(
+    spectra: RingSpectra,
+    psf: PSF | PsfField,
+    table: NDArray[np.floating],
+    *,
+    moments: OtfMoments | None = None,
+    facts: NDArray[np.floating] | None = None,
+) -> RingGains:
+    """Predict the gains of a capture from what is known of it.
+
+    Parameters
+    ----------
+    spectra : RingSpectra
+    psf : PSF or PsfField
+        Its blur, or the most probable one. Each cell of a field is undone with its own transfer
+        function; the one in the middle stands for all here.
+    table : (4,) ndarray
+        See `psf.estimation.quantisation_table.table_scalars`.
+    moments : OtfMoments, optional
+        Of a round blur that is not known for certain; None takes the PSF as it is.
+    facts : (FACTS,) ndarray, optional
+        `PsfDistribution.facts` of a blind estimate; None where the PSF is given.
+    """
+    middle = middle_psf(psf)
+    directed = isinstance(psf, PsfField) or not middle.isotropic
+    known = moments_of_psf(middle) if directed or moments is None else moments
+    if directed:
+        known = OtfMoments(np.abs(known.mean), known.deviation)
+    about = np.zeros(FACTS) if facts is None else facts
+    scalars = scalar_inputs(table, about, spectra.mean, directed=directed, blind=facts is not None)
+    gains = bundled_regressor()(spectra, known, scalars, directed=directed)
+    if middle.moves:
+        gains = gains.careful(MOTION_LEAST_NSR)
+    return replace(gains, traits=_traits(gains, spectra, scalars))
+
+
+def _traits(gains: RingGains, spectra: RingSpectra, scalars: Float32Array) -> Float32Array:
+    """`RingGains.traits`, each number within about -2 to 2."""
+    entry = np.searchsorted(FREQUENCY, TRAIT_FREQUENCIES)
+    ring = np.searchsorted(RING_FREQUENCY, TRAIT_FREQUENCIES)
+    size = np.sqrt(gains.second)
+    parts = (
+        gains.error[entry],
+        (gains.radial(0) * size)[entry],
+        (gains.radial(1) * size)[entry],
+        size[entry],
+        np.log10(np.maximum(spectra.power[0], ROUNDING / 100)[ring] / ROUNDING) / 2 - 1,
+        np.log10(np.maximum(spectra.quiet, ROUNDING / 100)[ring] / ROUNDING) / 2 - 1,
+        [np.log10(gains.level) / 2 + 1],
+        scalars[:4],
+        scalars[-2:],
+    )
+    return np.asarray(np.clip(np.concatenate(parts), -3, 3), np.float32)

@@ -28,7 +28,7 @@ VERSION = 1
 CAPTURE = ("capture.r", "capture.g", "capture.b")
 _PLANE = re.compile(r"capture\.[rgb]|wiener\.([0-9]{1,3})\.[rgby]|noise|quality")
 _LARGEST_HALO, _LARGEST_FACTOR = 1024, 64  # px, and px: beyond any network that fits a tile
-_OF_THE_FILE = ("path", "sha256")  # not written into the file
+_OF_THE_FILE = ("path", "sha256", "shares")  # not written into the file
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,9 @@ class ModelDescriptor:
     working_bytes : int
         Memory the network takes while it runs, bytes per pixel of its input; 0 where it was not
         measured (`imagine_deblur.engines.working_memory`).
+    experts : int
+        Sets of weights in the file, which are mixed once a frame (`engines.mixture`); 1: it is a
+        plain network.
     precision : str
         ``"f32"``, or ``"int8"`` for a quantised network.
     psf_range : mapping of str to (float, float)
@@ -75,6 +78,8 @@ class ModelDescriptor:
     path : Path
     sha256 : str
         Of the file, lower-case hex.
+    shares : tuple of float
+        Of the experts, for the capture at hand; empty where there is one, or no capture yet.
     """
 
     name: str
@@ -90,12 +95,14 @@ class ModelDescriptor:
     input_offset: float = 0.0
     scales: tuple[int, ...] = (1,)
     working_bytes: int = 0
+    experts: int = 1
     precision: str = "f32"
     psf_range: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     licence: str = ""
     training: Mapping[str, Any] = field(default_factory=dict)
     path: Path = Path()
     sha256: str = ""
+    shares: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         for message in _contradictions(self):
@@ -172,13 +179,13 @@ class ModelDescriptor:
 def _contradictions(d: ModelDescriptor) -> list[str]:
     """What is wrong with a descriptor, in words; empty where nothing is."""
     found: list[str] = []
-    sizes = (d.output_bands, d.multiple_of, *d.scales)
+    sizes = (d.output_bands, d.multiple_of, d.experts, *d.scales)
     if not all(_is_int(v) and v >= 1 for v in sizes) or not _is_int(d.halo) or d.halo < 0:
-        found.append("output_bands, multiple_of and scales must be 1 or more, halo 0 or more")
+        found.append("output_bands, multiple_of, experts, scales must be 1 or more, halo 0 or more")
     elif not d.scales or max(sizes) > _LARGEST_FACTOR or d.halo > _LARGEST_HALO:
         found.append(
             f"scales must have a factor, halo be at most {_LARGEST_HALO} px, and output_bands, "
-            f"multiple_of and scales at most {_LARGEST_FACTOR}"
+            f"multiple_of, experts and scales at most {_LARGEST_FACTOR}"
         )
     elif not _is_int(d.working_bytes) or d.working_bytes < 0:
         found.append(f"working_bytes is {d.working_bytes!r}, expected 0 or more")
@@ -295,11 +302,6 @@ def _shape_text(shape: tuple[int | str, ...]) -> str:
 def int8_sibling(path: Path) -> Path:
     """Return where the quantised version of a network file lies: ``NAME.int8.onnx`` beside it."""
     return path.with_name(f"{path.stem}.int8.onnx")
-
-
-def clean_sibling(path: Path) -> Path:
-    """Return where a network's version for clean captures lies: ``NAME.clean.onnx`` beside it."""
-    return path.with_name(f"{path.stem}.clean.onnx")
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imagine_deblur.capture.nsr import rounded_nsr
+from imagine_deblur.capture.ring_gain import TRAITS, RingGains, rounded_nsr
 from imagine_deblur.engines.descriptor import (
     ModelDescriptor,
-    clean_sibling,
     describe,
     int8_sibling,
 )
+from imagine_deblur.engines.mixture import shares_for
 from imagine_deblur.engines.onnx_file import read_summary
 from imagine_deblur.errors import EngineError
 from imagine_deblur.restoration.wiener import WienerSpec
@@ -51,26 +51,32 @@ class Model:
         Of a Python callable.
     linear : bool
         The model is the base Wiener plane (``"wiener"``).
-    clean : ModelDescriptor or None
-        Of the network that takes its place on clean captures, see `capture.noise_class`.
     """
 
     name: str
     descriptor: ModelDescriptor | None = None
     function: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
     linear: bool = False
-    clean: ModelDescriptor | None = None
 
-    def for_capture(self, *, clean: bool) -> Model:
-        """Return the model for a capture that is clean or not."""
-        if not clean or self.clean is None:
+    def for_capture(self, gains: RingGains | None) -> Model:
+        """Return the model as it adapts to a capture: its experts mixed for what is known of it."""
+        descriptor = self.descriptor
+        if descriptor is None or descriptor.experts == 1:
             return self
-        return replace(self, name=f"{self.name}.clean", descriptor=self.clean, clean=None)
+        traits = np.zeros(TRAITS, np.float32) if gains is None else gains.traits
+        shares = shares_for(descriptor, traits)
+        return replace(self, descriptor=replace(descriptor, shares=shares))
 
     @property
     def is_network(self) -> bool:
         """Whether something may have been invented."""
         return self.descriptor is not None or self.function is not None
+
+    @property
+    def adapts(self) -> bool:
+        """Whether its planes are made for the capture's own noise, so that gains are learned."""
+        bank = None if self.descriptor is None else self.descriptor.bank
+        return self.linear or (bank is not None and bank.level)
 
     @property
     def needs_psf(self) -> bool:
@@ -140,8 +146,8 @@ class Model:
         ----------
         level : float or None
             The ratio that suits the capture best. A network with a ``noise`` plane takes a bank
-            whose ratios are multiples of it (`capture.nsr.rounded_nsr`); another keeps those of
-            its training.
+            whose ratios are multiples of it (`ring_gain.rounded_nsr`); another keeps those of its
+            training.
         checked : bool
             The reblur check needs a base plane to fall back to, also for a network that takes none.
         """
@@ -233,14 +239,7 @@ def resolve_model(argument: ModelArgument, precision: str = "f32") -> Model:
 
 
 def _network(name: str, path: Path, precision: str) -> Model:
-    clean = clean_sibling(path)
-    if precision == "int8":
-        clean = int8_sibling(clean)
-    return Model(
-        name,
-        descriptor=_described(path, precision),
-        clean=describe(clean) if clean.exists() else None,
-    )
+    return Model(name, descriptor=_described(path, precision))
 
 
 def _described(path: Path, precision: str) -> ModelDescriptor:

@@ -28,7 +28,7 @@ from imagine_deblur.errors import EngineError
 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _LONGEST_TEXT = 1 << 20  # of a name or a metadata value, bytes
-_FLOAT, _INT64 = 1, 7  # TensorProto.DataType
+_FLOAT, _INT64, _HALF = 1, 7, 10  # TensorProto.DataType
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,9 @@ class _Message:
     def at_end(self) -> bool:
         return self._file.tell() >= self._end
 
+    def position(self) -> int:
+        return self._file.tell()
+
     def varint(self) -> int:
         value = 0
         for shift in range(0, 70, 7):
@@ -142,10 +145,20 @@ class Node:
 
 @dataclass(frozen=True)
 class OnnxGraph:
-    """A small network's graph with its constants."""
+    """A small network's graph with its constants.
+
+    Attributes
+    ----------
+    nodes : tuple of Node
+    constants : dict of str to ndarray
+        Those of float32, float16 and int64.
+    offsets : dict of str to int
+        Where in the file each constant's values begin.
+    """
 
     nodes: tuple[Node, ...]
     constants: dict[str, NDArray[np.generic]]
+    offsets: dict[str, int]
 
 
 def _entry(message: _Message) -> tuple[str, str]:
@@ -288,10 +301,10 @@ def _node(message: _Message) -> Node:
     return Node(kind, tuple(inputs), tuple(outputs), attributes)
 
 
-def _constant(message: _Message) -> tuple[str, NDArray[np.generic] | None]:
-    """A tensor of float32 or int64 with raw data; None of another kind."""
+def _constant(message: _Message) -> tuple[str, NDArray[np.generic] | None, int]:
+    """A tensor of float32, float16 or int64 with raw data, None of another kind; its place."""
     shape: list[int] = []
-    element, name, raw = 0, "", b""
+    element, name, raw, offset = 0, "", b"", 0
     for field, wire in message.fields():
         if field == 1 and wire in (_VARINT, _LENGTH):
             shape += _integers(message, wire)
@@ -301,15 +314,17 @@ def _constant(message: _Message) -> tuple[str, NDArray[np.generic] | None]:
             name = message.text()
         elif field == 9 and wire == _LENGTH:
             raw = message.data()
-    dtype = {_FLOAT: "<f4", _INT64: "<i8"}.get(element)
+            offset = message.position() - len(raw)
+    dtype = {_FLOAT: "<f4", _INT64: "<i8", _HALF: "<f2"}.get(element)
     if dtype is None or len(raw) != np.dtype(dtype).itemsize * math.prod(shape):
-        return name, None
-    return name, np.frombuffer(raw, dtype).reshape(shape)
+        return name, None, offset
+    return name, np.frombuffer(raw, dtype).reshape(shape), offset
 
 
 def _graph_with_constants(message: _Message) -> OnnxGraph:
     nodes: list[Node] = []
     constants: dict[str, NDArray[np.generic]] = {}
+    offsets: dict[str, int] = {}
     for field, wire in message.fields():
         if field != 7 or wire != _LENGTH:
             continue
@@ -318,14 +333,14 @@ def _graph_with_constants(message: _Message) -> OnnxGraph:
             if inner == 1 and inner_wire == _LENGTH:
                 nodes.append(_node(graph.message()))
             elif inner == 5 and inner_wire == _LENGTH:
-                name, value = _constant(graph.message())
+                name, value, offset = _constant(graph.message())
                 if value is not None:
-                    constants[name] = value
-    return OnnxGraph(tuple(nodes), constants)
+                    constants[name], offsets[name] = value, offset
+    return OnnxGraph(tuple(nodes), constants, offsets)
 
 
 def read_graph(path: str | os.PathLike[str]) -> OnnxGraph:
-    """Read the nodes and the float32 and int64 constants of an ONNX file, all of it.
+    """Read the nodes and the float32, float16 and int64 constants of an ONNX file, all of it.
 
     Parameters
     ----------

@@ -9,6 +9,7 @@ import numpy as np
 
 from imagine_deblur.engines.allocator import return_large_blocks
 from imagine_deblur.engines.descriptor import ModelDescriptor
+from imagine_deblur.engines.mixture import mixed_file
 from imagine_deblur.engines.onnx_file import read_summary
 from imagine_deblur.engines.settings import EngineSettings
 from imagine_deblur.engines.spec import EngineSpec, Tile
@@ -63,8 +64,9 @@ class OrtEngine:
         self._version = str(onnxruntime.__version__)
         self._options = self._session_options(onnxruntime, settings, tile)
         try:
+            source = mixed_file(descriptor) if descriptor.shares else self._model
             self._session = onnxruntime.InferenceSession(
-                self._model, self._options, providers=["CPUExecutionProvider"]
+                source, self._options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # the runtime has a class of its own for each status
             raise EngineError(

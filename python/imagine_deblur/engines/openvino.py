@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
 from imagine_deblur.engines.descriptor import ModelDescriptor
+from imagine_deblur.engines.mixture import mixed_file
 from imagine_deblur.engines.settings import EngineSettings, resolve_precision
 from imagine_deblur.engines.spec import EngineSpec, NativeEngine
 from imagine_deblur.errors import EngineError
@@ -124,15 +128,28 @@ class OpenVinoEngine(NativeEngine):
 
         fields = asdict(wanted)
         del fields["name"], fields["precision"]
-        self.native = _core.OpenVinoEngine(
-            library_path=str(runtime.library),
-            model_path=str(descriptor.path),
-            threads=settings.threads,
-            precision=precision,
-            quantised=descriptor.precision == "int8",
-            pin_threads=settings.pin_threads,
-            cache_directory=os.fspath(settings.cache_directory or ""),
-            **fields,
-        )
+        with _file_of(descriptor) as path:
+            self.native = _core.OpenVinoEngine(
+                library_path=str(runtime.library),
+                model_path=str(path),
+                threads=settings.threads,
+                precision=precision,
+                quantised=descriptor.precision == "int8",
+                pin_threads=settings.pin_threads,
+                cache_directory=os.fspath(settings.cache_directory or ""),
+                **fields,
+            )
         self.runtime = runtime
         self.spec = EngineSpec.of(descriptor, "openvino", self.native.precision, tile)
+
+
+@contextmanager
+def _file_of(descriptor: ModelDescriptor) -> Iterator[Path]:
+    """The network's file, or for as long as it is opened one with its experts mixed."""
+    if not descriptor.shares:
+        yield descriptor.path
+        return
+    with tempfile.TemporaryDirectory(prefix="imagine-deblur-") as folder:
+        path = Path(folder) / descriptor.path.name
+        path.write_bytes(mixed_file(descriptor))
+        yield path

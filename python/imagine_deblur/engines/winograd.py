@@ -8,13 +8,14 @@ runtime.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imagine_deblur.engines.descriptor import ModelDescriptor
+from imagine_deblur.engines.mixture import mixed_constants
 from imagine_deblur.engines.onnx_file import Node, OnnxGraph, read_graph
 from imagine_deblur.engines.settings import EngineSettings
 from imagine_deblur.engines.spec import EngineSpec, NativeEngine
@@ -110,7 +111,11 @@ def read_plain_network(descriptor: ModelDescriptor) -> PlainNetwork | None:
     if not local or descriptor.path.suffix == ".xml":
         return None
     try:
-        return _plain_network(read_graph(descriptor.path), descriptor)
+        graph = read_graph(descriptor.path)
+        if descriptor.shares:
+            mixed = mixed_constants(graph, descriptor.shares)
+            graph = replace(graph, constants={**graph.constants, **mixed})
+        return _plain_network(graph, descriptor)
     except _OtherNetwork:
         return None
 

@@ -126,6 +126,11 @@ class PSF:
         return result
 
     @property
+    def isotropic(self) -> bool:
+        """Whether the OTF is real and depends on the frequency's magnitude only."""
+        return all(c.isotropic for c in self.components)
+
+    @property
     def symmetric(self) -> bool:
         """Whether the kernel is symmetric about its centre, so that its OTF is real."""
         return all(not isinstance(c, Sampled) or c.symmetric for c in self.components)

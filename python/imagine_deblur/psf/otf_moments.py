@@ -97,9 +97,12 @@ def moments_of_normal(
 
 
 def moments_of_psf(psf: PSF) -> OtfMoments:
-    """Moments of a PSF's OTF over directions: its deviation is 0 where it is round."""
+    """Moments of a PSF's OTF over directions; of its magnitude where it is not round."""
+    if psf.isotropic:
+        known = np.asarray(psf.at(0.0, FREQUENCY).real, np.float64)
+        return OtfMoments(known, np.zeros(ENTRIES))
     angle = (np.arange(16) + 0.5) * (np.pi / 16)
-    h = psf.at(np.outer(np.sin(angle), FREQUENCY), np.outer(np.cos(angle), FREQUENCY)).real
+    h = np.abs(psf.at(np.outer(np.sin(angle), FREQUENCY), np.outer(np.cos(angle), FREQUENCY)))
     return OtfMoments(h.mean(axis=0), h.std(axis=0))
 
 

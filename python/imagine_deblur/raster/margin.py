@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from imagine_deblur.capture.analysis import named_blur
-from imagine_deblur.capture.policy import FILTER_NSR_RANGE
 from imagine_deblur.capture.result import Analysis
+from imagine_deblur.capture.ring_gain import FILTER_NSR_RANGE
 from imagine_deblur.errors import OptionsError
 from imagine_deblur.options import Options, PsfArgument
 from imagine_deblur.raster.windows import ALIGNMENT

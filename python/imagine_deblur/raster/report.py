@@ -36,8 +36,6 @@ class BandReport:
         The Wiener bank's noise-to-signal ratios at Nyquist.
     model : str
         The network that was used, or ``"wiener"``.
-    clean : bool
-        Rounding is most of the bands' noise.
     offset, gain : float
         The scale: ``value = offset + gain * sample`` with samples in [0, 1].
     margin : int
@@ -56,7 +54,6 @@ class BandReport:
     psf_confidence: float | None = None
     nsr: tuple[float, ...] = ()
     model: str = ""
-    clean: bool = False
     offset: float = 0.0
     gain: float = 1.0
     margin: int = 0

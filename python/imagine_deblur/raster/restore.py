@@ -322,7 +322,6 @@ class _Job:
             psf_confidence=found.confidence,
             nsr=() if report is None else report.nsr,
             model="" if report is None else report.model,
-            clean=found.clean,
             offset=group.scale.offset,
             gain=group.scale.gain,
             margin=self._margins.get(number, 0),

@@ -80,6 +80,11 @@ class WienerSpec:
         """Return the bank with every ratio multiplied by `level`."""
         return replace(self, nsr=tuple(ratio * level for ratio in self.nsr))
 
+    @property
+    def factors(self) -> tuple[float, ...]:
+        """The ratios in units of the base ratio."""
+        return tuple(ratio / self.nsr[self.base] for ratio in self.nsr)
+
     def plane_count(self, bands: int) -> int:
         """Return how many planes the bank makes for a frame of 3 bands, or of 1."""
         return bands + len(self.nsr) - 1 + self.level

@@ -106,10 +106,12 @@ class AdversarialTrainer(Trainer):
                 loss = loss + wanted.features * matched
         return loss
 
-    def train_step(self, inputs: torch.Tensor, target: torch.Tensor) -> dict[str, float]:
+    def train_step(
+        self, inputs: torch.Tensor, target: torch.Tensor, traits: torch.Tensor | None = None
+    ) -> dict[str, float]:
         """As `Trainer.train_step`, with the parts of the loss."""
         self._parts = {}
-        return {**super().train_step(inputs, target), **self._parts}
+        return {**super().train_step(inputs, target, traits), **self._parts}
 
     def state(self) -> dict[str, Any]:
         """As `Trainer.state`, with the discriminators."""

@@ -10,7 +10,6 @@ from typing import Any
 from imagine_deblur.degradation.camera_description import NO_CAMERA, CameraDescription
 from imagine_deblur.errors import OptionsError
 from imagine_deblur.restoration.wiener import CHROMA, WienerSpec
-from imagine_deblur.train.recipe import PSF_SHARES
 from imagine_deblur.train.typed import assigned, build, read
 
 #: Shapes of our networks.
@@ -25,8 +24,8 @@ class NetworkConfig:
     """Shape and size of the network.
 
     ``"plain"`` is that of `imagine_deblur.train.network.NetworkSpec` with `width`, `pairs`,
-    `unshuffle` and `reparam`; ``"unet"`` that of `imagine_deblur.train.unet.UNetSpec` with `width`,
-    `encoder`, `middle` and `attention`.
+    `unshuffle`, `reparam` and `experts`; ``"unet"`` that of `imagine_deblur.train.unet.UNetSpec`
+    with `width`, `encoder`, `middle` and `attention`.
     """
 
     shape: str = "plain"
@@ -34,6 +33,7 @@ class NetworkConfig:
     pairs: int = 3
     unshuffle: int = 2
     reparam: bool = False
+    experts: int = 1
     encoder: tuple[int, ...] = (2, 3)
     middle: int = 8
     attention: bool = False
@@ -53,8 +53,9 @@ class PlanesConfig:
     """The Wiener bank in front of the network.
 
     `nsr` are multiples of the noise-to-signal ratio found in each capture, see
-    `imagine_deblur.capture.noise.rounded_nsr`; `base` indexes the one that is given in colour and
-    that the residual is added to; `chroma` is as in `imagine_deblur.restoration.wiener.WienerSpec`.
+    `imagine_deblur.capture.ring_gain.rounded_nsr`; `base` indexes the one that is given in colour
+    and that the residual is added to; `chroma` is as in
+    `imagine_deblur.restoration.wiener.WienerSpec`.
     """
 
     nsr: tuple[float, ...] = (8.0, 1.0, 0.125)
@@ -69,28 +70,19 @@ class PlanesConfig:
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """How crops are made; ranges of the degradations are in `imagine_deblur.train.recipe`.
+    """How crops are made; what the captures are is in `imagine_deblur.train.captures`.
 
-    `exposure` is the sort of captures, "any", "clean" or "noisy".
-    `satellite_share` of the groups come from satellite scenes, `operating_share` of those lie near
-    the operating point of IMAGIN-e. `region` is the side of the image piece that is degraded and
-    inverse-filtered as a whole; `grid`**2 crops of `crop` pixels are cut from it and make one
-    *group*. The pool holds `pool_groups` groups and takes in `refresh` new groups per step, at
-    most `ahead` in advance. Cost: about 12 MB per group of 9 at 160 px. A `camera` with a name
-    draws the captures in place of the recipe.
+    `grid`**2 crops of `crop` pixels are cut from one degraded and inverse-filtered piece of a scene
+    and make one *group*. The pool holds `pool_groups` groups and takes in `refresh` new groups per
+    step, at most `ahead` in advance. Cost: about 12 MB per group of 9 at 160 px. A `camera` with a
+    name draws the captures in place of these.
     """
 
     crop: int = 128
-    region: int = 400
     grid: int = 3
     pool_groups: int = 400
     ahead: int = 40
     refresh: float = 0.125
-    satellite_share: float = 0.4
-    operating_share: float = 0.5
-    psf_radius_error: float = 0.015
-    psf_sigma_error: float = 0.05
-    exposure: str = "any"
     camera: CameraDescription = NO_CAMERA
 
 
@@ -178,10 +170,6 @@ class TrainConfig:
             raise OptionsError(
                 "data.crop", self.data.crop, f"a multiple of {self.network.multiple_of} px"
             )
-        if self.data.exposure not in PSF_SHARES:
-            raise OptionsError("data.exposure", self.data.exposure, f"one of {list(PSF_SHARES)}")
-        if self.data.region < self.data.crop:
-            raise OptionsError("data.region", self.data.region, "at least data.crop")
         if 2 * self.optim.margin >= self.data.crop:
             raise OptionsError("optim.margin", self.optim.margin, "below half of data.crop")
         if self.optim.steps < 1:

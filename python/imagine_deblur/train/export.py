@@ -21,11 +21,16 @@ import imagine_deblur
 from imagine_deblur.engines.descriptor import ModelDescriptor
 from imagine_deblur.engines.working_memory import working_bytes_per_px
 from imagine_deblur.errors import EngineError, OptionsError
-from imagine_deblur.train.network import Conv3x3, Network
-from imagine_deblur.train.onnx_graph import Convolution, Layers, build_model
+from imagine_deblur.train.captures import (
+    MOTION_MAX_PX,
+    NOISE_MAX,
+    RADIUS_MAX_PX,
+    SIGMA_MAX_PX,
+)
+from imagine_deblur.train.network import Conv3x3, Mixture, Network
+from imagine_deblur.train.onnx_graph import Convolution, Layers, build_model, expert_constants
 from imagine_deblur.train.planes import plane_names
-from imagine_deblur.train.recipe import MOTION_MAX_PX, NOISE_MAX, RADIUS_MAX_PX, SIGMA_MAX_PX
-from imagine_deblur.train.trainer import load_network
+from imagine_deblur.train.trainer import AnyNetwork, load_network
 from imagine_deblur.train.unet import UNet
 
 Float32Array = NDArray[np.float32]
@@ -72,10 +77,10 @@ def _figures(run: Path) -> dict[str, dict[str, float]]:
     return figures
 
 
-def describe(checkpoint: str | os.PathLike[str]) -> tuple[Network | UNet, ModelDescriptor]:
+def describe(checkpoint: str | os.PathLike[str]) -> tuple[AnyNetwork, ModelDescriptor]:
     """The averaged network of a checkpoint and the descriptor that goes into its ONNX file."""
     network, config, state = load_network(checkpoint)
-    spec, local = config.planes.spec, isinstance(network, Network)
+    spec, local = config.planes.spec, not isinstance(network, UNet)
     descriptor = ModelDescriptor(
         name=config.name,
         version=imagine_deblur.__version__,
@@ -88,6 +93,7 @@ def describe(checkpoint: str | os.PathLike[str]) -> tuple[Network | UNet, ModelD
         multiple_of=network.spec.multiple_of,
         local=local,
         input_offset=0.5,
+        experts=network.spec.experts if isinstance(network, Mixture) else 1,
         psf_range={
             "disk_radius_px": (0.0, RADIUS_MAX_PX),
             "gaussian_sigma_px": (0.0, SIGMA_MAX_PX),
@@ -103,9 +109,8 @@ def describe(checkpoint: str | os.PathLike[str]) -> tuple[Network | UNet, ModelD
             "crop_px": config.data.crop,
             "kmac_per_pixel": round(network.spec.macs_per_pixel / 1000, 2),
             "parameters": network.spec.parameters,
-            "exposure": config.data.exposure,
             "noise_range": [0.0, NOISE_MAX],
-            "jpeg_quality_range": [70, 98],
+            "jpeg_quality_range": [60, 98],
             "validation_psnr_db": _figures(Path(checkpoint).parent),
         },
     )
@@ -118,6 +123,7 @@ def run_onnxruntime(path: str | os.PathLike[str], planes: Float32Array) -> Float
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
+    options.log_severity_level = 3  # it warns of the constants of a mixture, which no node reads
     session = onnxruntime.InferenceSession(
         os.fspath(path), options, providers=["CPUExecutionProvider"]
     )
@@ -268,9 +274,17 @@ def export(
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(path.name + ".tmp")
     try:
-        if isinstance(network, Network):
-            onnx.save(build_model(layers_of(network), descriptor.to_metadata(), tile=tile), scratch)
-            differences = compare(scratch, network, size=tile or 96)
+        if not isinstance(network, UNet):
+            experts = list(network.experts) if isinstance(network, Mixture) else [network]
+            layers = [layers_of(expert) for expert in experts]
+            more = None
+            if isinstance(network, Mixture):
+                state = network.router.state_dict()
+                more = expert_constants(layers, [value.numpy() for value in state.values()])
+            onnx.save(
+                build_model(layers[0], descriptor.to_metadata(), tile=tile, more=more), scratch
+            )
+            differences = compare(scratch, experts[0], size=tile or 96)
         else:
             side = tile or TRACED
             trace(network, scratch, planes=network.spec.planes, side=side, fixed=tile is not None)

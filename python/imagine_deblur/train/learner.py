@@ -36,8 +36,13 @@ class Learner(abc.ABC):
         self.step = 0
 
     @abc.abstractmethod
-    def train_step(self, inputs: torch.Tensor, target: torch.Tensor) -> dict[str, float]:
-        """One optimiser step on a batch; returns the loss, its parts and the learning rate."""
+    def train_step(
+        self, inputs: torch.Tensor, target: torch.Tensor, traits: torch.Tensor | None = None
+    ) -> dict[str, float]:
+        """One optimiser step on a batch; returns the loss, its parts and the learning rate.
+
+        `traits` tell a network that adapts to its capture what that is like.
+        """
 
     @abc.abstractmethod
     def state(self) -> dict[str, Any]:

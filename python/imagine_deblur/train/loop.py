@@ -28,7 +28,7 @@ CHECKPOINT_SECONDS = 240.0
 _LOG = ("time", "step", "seconds", "processor_seconds", "learning_rate")
 _TABLE = ("step", "seconds", "processor_seconds", "protocol")
 
-Batch = tuple[torch.Tensor, torch.Tensor]
+Batch = tuple[torch.Tensor, torch.Tensor] | tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,6 +23,8 @@ from torch.nn import functional
 
 from imagine_deblur.errors import OptionsError
 
+Layer = tuple[torch.Tensor, torch.Tensor]
+
 #: Channels of the capture, and of the base Wiener plane that follows them, in the input.
 RGB = 3
 
@@ -44,6 +46,8 @@ class NetworkSpec:
     reparam : bool
         Train each 3x3 kernel as the sum of a 3x3, a 1x1 and (where square) a per-channel identity.
         The exported network is the same either way.
+    experts : int
+        Sets of kernels that are mixed once a frame, see `Mixture`. 1 or more.
     """
 
     planes: int = 8
@@ -51,6 +55,7 @@ class NetworkSpec:
     pairs: int = 3
     unshuffle: int = 2
     reparam: bool = False
+    experts: int = 1
 
     def __post_init__(self) -> None:
         if self.planes < 2 * RGB:
@@ -61,6 +66,8 @@ class NetworkSpec:
             raise OptionsError("pairs", self.pairs, "0 or more")
         if self.unshuffle not in (1, 2, 4):
             raise OptionsError("unshuffle", self.unshuffle, "1, 2 or 4")
+        if self.experts < 1:
+            raise OptionsError("experts", self.experts, "1 or more")
 
     @property
     def layers(self) -> int:
@@ -92,7 +99,7 @@ class NetworkSpec:
 
     @property
     def parameters(self) -> int:
-        """Weights and biases of the exported network."""
+        """Weights and biases of the network that a frame runs."""
         cell = self.unshuffle**2
         convolutions = [(self.planes * cell, self.width)]
         convolutions += [(self.width, self.width)] * (2 * self.pairs)
@@ -160,12 +167,73 @@ class Network(nn.Module):  # type: ignore[misc]
                 second.weight.mul_(0.3)
             self.tail.weight.mul_(0.01)
 
+    def layers(self) -> list[Layer]:
+        """Kernel and bias of head, of both layers of each pair, of the tail."""
+        ordered = [self.head, *(layer for pair in self.pairs for layer in pair), self.tail]
+        return [(layer.kernel(), layer.bias) for layer in ordered]
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        hidden = functional.relu(self.head(functional.pixel_unshuffle(x, self.spec.unshuffle)))
-        for first, second in self.pairs:
-            hidden = hidden + second(functional.relu(first(hidden)))
-        residual = functional.pixel_shuffle(self.tail(hidden), self.spec.unshuffle)
-        return x[:, RGB : 2 * RGB] + 0.5 + residual.to(x.dtype)
+        return restored(x, self.layers(), self.spec.unshuffle)
+
+
+def restored(x: torch.Tensor, layers: list[Layer], unshuffle: int) -> torch.Tensor:
+    """Run the network of some layers (see `Network.layers`) on a batch of planes."""
+
+    def convolved(values: torch.Tensor, layer: Layer) -> torch.Tensor:
+        return functional.conv2d(values, *layer, padding=1)
+
+    head, *inner, tail = layers
+    hidden = functional.relu(convolved(functional.pixel_unshuffle(x, unshuffle), head))
+    for first, second in zip(inner[::2], inner[1::2], strict=True):
+        hidden = hidden + convolved(functional.relu(convolved(hidden, first)), second)
+    residual = functional.pixel_shuffle(convolved(hidden, tail), unshuffle)
+    return x[:, RGB : 2 * RGB] + 0.5 + residual.to(x.dtype)
+
+
+class Mixture(nn.Module):  # type: ignore[misc]
+    """Networks of one shape, the experts, whose kernels are mixed once a frame.
+
+    A small router sees what is known of the capture and gives each expert a share; the mixed
+    kernels are those of one plain network (conditionally parameterised convolutions, Yang et al.
+    2019, with one routing for all layers). So a frame costs what one expert costs, and nothing
+    switches between a clean and a noisy capture.
+
+    Input as `Network`'s and (N, traits) float32, see `capture.ring_gain.RingGains.traits`.
+    """
+
+    HIDDEN = 16
+
+    def __init__(self, spec: NetworkSpec, traits: int) -> None:
+        super().__init__()
+        self.spec = spec
+        single = dataclasses.replace(spec, experts=1)
+        self.experts = nn.ModuleList(Network(single) for _ in range(spec.experts))
+        self.router = nn.Sequential(
+            nn.Linear(traits, self.HIDDEN), nn.ReLU(), nn.Linear(self.HIDDEN, spec.experts)
+        )
+
+    def shares(self, traits: torch.Tensor) -> torch.Tensor:
+        """(N, K) shares of the experts, each row adding up to 1."""
+        return torch.softmax(self.router(traits.float()), dim=1)
+
+    def mixed(self, shares: torch.Tensor) -> list[list[Layer]]:
+        """The plain networks' layers for (N, K) shares."""
+        stacks = [
+            tuple(torch.stack(part) for part in zip(*same, strict=True))
+            for same in zip(*(expert.layers() for expert in self.experts), strict=True)
+        ]
+        return [
+            [(torch.tensordot(row, w, 1), torch.tensordot(row, b, 1)) for w, b in stacks]
+            for row in shares
+        ]
+
+    def forward(self, x: torch.Tensor, traits: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(x.device.type, enabled=False):  # shares and sums are float32
+            networks = self.mixed(self.shares(traits))
+        images = [
+            restored(x[k : k + 1], layers, self.spec.unshuffle) for k, layers in enumerate(networks)
+        ]
+        return torch.cat(images)
 
 
 def grow(small: Network, spec: NetworkSpec, *, seed: int = 0) -> Network:
@@ -190,6 +258,7 @@ def grow(small: Network, spec: NetworkSpec, *, seed: int = 0) -> Network:
         If `spec` is not a growth of `small.spec`.
     """
     old = small.spec
+    spec = dataclasses.replace(spec, experts=1)
     if (spec.planes, spec.unshuffle) != (old.planes, old.unshuffle):
         raise OptionsError("spec", spec, "the planes and unshuffle of the small network")
     if spec.width < old.width or spec.pairs < old.pairs:

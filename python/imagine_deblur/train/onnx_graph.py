@@ -8,6 +8,7 @@ convolutions pad with zeros, so what lies within `halo` pixels of a tile's borde
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from imagine_deblur.capture.ring_gain import TRAITS
 from imagine_deblur.engines.descriptor import CAPTURE, ModelDescriptor
+from imagine_deblur.engines.mixture import EXPERTS, ROUTER, mixed_file, shares_for
 from imagine_deblur.restoration.wiener import WienerSpec
 
 Float32Array = NDArray[np.float32]
@@ -105,7 +108,11 @@ def _block_order(weight: Float32Array, planes: int, cell: int) -> Float32Array:
 
 
 def build_model(
-    layers: Layers, metadata: Mapping[str, str], *, tile: int | None = None
+    layers: Layers,
+    metadata: Mapping[str, str],
+    *,
+    tile: int | None = None,
+    more: Mapping[str, NDArray[Any]] | None = None,
 ) -> onnx.ModelProto:
     """The ONNX model of a network.
 
@@ -117,6 +124,8 @@ def build_model(
     tile : int, optional
         Fixed height and width, a multiple of `layers.unshuffle`; by default both are dynamic, with
         the symbolic names ``height`` and ``width``.
+    more : mapping, optional
+        Constants that no node reads: the other experts of a mixture, see `expert_constants`.
 
     Returns
     -------
@@ -145,6 +154,8 @@ def build_model(
     base = graph.node("Slice", ("planes", *bounds), "base")
     half = graph.constant("half", np.array(0.5, np.float32))
     x = graph.node("Add", (x, graph.node("Add", (base, half), "base.image")), "image")
+    for name, value in (more or {}).items():
+        graph.constant(name, value)
     height, width = (tile, tile) if tile else ("height", "width")
     model = helper.make_model(
         helper.make_graph(
@@ -167,6 +178,62 @@ def build_model(
     return model
 
 
+def expert_constants(
+    experts: Sequence[Layers], router: Sequence[NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
+    """What a file with several experts holds beside the first one's graph (`engines.mixture`).
+
+    Parameters
+    ----------
+    experts : sequence of Layers
+        Of one shape.
+    router : sequence of ndarray
+        Weight and bias of the router's two layers.
+    """
+    named = [_named(layers) for layers in experts]
+    first = named[0]
+    result: dict[str, NDArray[Any]] = {
+        name + EXPERTS: np.stack([other[name] - value for other in named[1:]]).astype(np.float16)
+        for name, value in first.items()
+    }
+    return result | dict(
+        zip(ROUTER, (np.asarray(part, np.float32) for part in router), strict=True)
+    )
+
+
+def _named(layers: Layers) -> dict[str, Float32Array]:
+    """Weights and biases by their names in the graph."""
+    head = Convolution(
+        _block_order(layers.head.weight, layers.planes, layers.unshuffle**2), layers.head.bias
+    )
+    parts = {"head": head, "tail": layers.tail}
+    for number, (a, b) in enumerate(layers.pairs):
+        parts |= {f"pair{number}.a": a, f"pair{number}.b": b}
+    arrays = {f"{name}.weight": part.weight for name, part in parts.items()}
+    return arrays | {f"{name}.bias": part.bias for name, part in parts.items()}
+
+
+def plain_model(parent: ModelDescriptor, traits: Float32Array) -> onnx.ModelProto:
+    """The plain network in a file: of a mixture, the one for average captures.
+
+    Parameters
+    ----------
+    parent : ModelDescriptor
+    traits : (n, TRAITS) float32 ndarray
+        Of the captures.
+    """
+    if parent.experts == 1:
+        return onnx.load(os.fspath(parent.path))
+    shares = np.mean([shares_for(parent, row) for row in traits], axis=0)
+    mixed = dataclasses.replace(parent, shares=tuple(float(share) for share in shares))
+    model = onnx.load_from_string(mixed_file(mixed))
+    used = {name for node in model.graph.node for name in node.input}
+    kept = [constant for constant in model.graph.initializer if constant.name in used]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+    return model
+
+
 def tiny_network(
     path: str,
     *,
@@ -177,13 +244,22 @@ def tiny_network(
     unshuffle: int = 2,
     tile: int | None = None,
     seed: int = 0,
+    experts: int = 1,
 ) -> ModelDescriptor:
     """Write a small random network with a complete descriptor; returns the descriptor.
 
     For tests of engines and pipelines: made without torch, a few kilobytes, deterministic.
     """
     planes = 6 + len(nsr) - 1
-    layers = random_layers(planes=planes, width=width, pairs=pairs, unshuffle=unshuffle, seed=seed)
+    several = [
+        random_layers(planes=planes, width=width, pairs=pairs, unshuffle=unshuffle, seed=seed + k)
+        for k in range(experts)
+    ]
+    layers, more = several[0], None
+    if experts > 1:
+        rng = np.random.default_rng(seed)
+        shapes = ((4, TRAITS), (4,), (experts, 4), (experts,))
+        more = expert_constants(several, [rng.standard_normal(shape) for shape in shapes])
     descriptor = ModelDescriptor(
         name="tiny",
         inputs=(*CAPTURE, *WienerSpec(nsr, base).plane_names),
@@ -193,6 +269,7 @@ def tiny_network(
         multiple_of=unshuffle,
         local=True,
         input_offset=0.5,
+        experts=experts,
     )
-    onnx.save(build_model(layers, descriptor.to_metadata(), tile=tile), path)
+    onnx.save(build_model(layers, descriptor.to_metadata(), tile=tile, more=more), path)
     return descriptor

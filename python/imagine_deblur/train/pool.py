@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imagine_deblur.capture.ring_gain import TRAITS
+from imagine_deblur.train.captures import DRAWS_VERSION, SceneFiles
 from imagine_deblur.train.config import TrainConfig
 from imagine_deblur.train.planes import make_group, plane_names
-from imagine_deblur.train.recipe import RECIPE_VERSION
-from imagine_deblur.train.scenes import Scenes
 
 Float32Array = NDArray[np.float32]
 
@@ -44,11 +44,14 @@ class _Ring:
         note = folder / "pool.json"
         held = json.loads(note.read_text()) if note.exists() else None
         if held != {"fingerprint": fingerprint}:
-            for name in ("pool.f16", "pool.index"):
+            for name in ("pool.f16", "pool.traits", "pool.index"):
                 (folder / name).unlink(missing_ok=True)
         fresh = not (folder / "pool.index").exists()
         mode: Any = "w+" if fresh else "r+"
         self.crops = np.memmap(folder / "pool.f16", np.float16, mode, shape=shape)
+        self.traits = np.memmap(
+            folder / "pool.traits", np.float32, mode, shape=(self.slots, TRAITS)
+        )
         self.index = np.memmap(folder / "pool.index", np.int64, mode, shape=(self.slots,))
         if fresh:
             self.index[:] = -1
@@ -58,7 +61,7 @@ class _Ring:
 def _fingerprint(config: TrainConfig, training_checksum: str) -> str:
     values = config.to_dict()
     kept = {key: values[key] for key in ("seed", "planes", "data")}
-    text = json.dumps([kept, training_checksum, RECIPE_VERSION], sort_keys=True)
+    text = json.dumps([kept, training_checksum, DRAWS_VERSION], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -69,14 +72,14 @@ class _Producer:
         self.config = config
         self.spec = config.planes.spec
         self.ring = _Ring(folder, config, fingerprint)
-        self.scenes = Scenes(train_dir, region=config.data.region, smallest=config.data.crop)
+        self.scenes = SceneFiles(Path(train_dir))
 
     def make(self, index: int) -> None:
         slot = index % self.ring.slots
         if self.ring.index[slot] == index:
             return
         self.ring.index[slot] = -1
-        self.ring.crops[slot] = make_group(
+        self.ring.crops[slot], self.ring.traits[slot] = make_group(
             index, self.config.seed, self.scenes, self.config.data, self.spec
         )
         self.ring.index[slot] = index
@@ -183,7 +186,7 @@ class CropPool:
             time.sleep(_WAIT_S)
         self.waited_s += time.monotonic() - began
 
-    def batch(self, step: int) -> tuple[Float32Array, Float32Array]:
+    def batch(self, step: int) -> tuple[Float32Array, Float32Array, Float32Array]:
         """The batch of a step, flipped and turned at random.
 
         Returns
@@ -192,21 +195,24 @@ class CropPool:
             Network input.
         sharp : (B, 3, crop, crop) float32 ndarray
             Truth, image values in [0, 1].
+        traits : (B, TRAITS) float32 ndarray
+            Of the crops' captures.
         """
         start, end = self._window(step)
         self._ensure(start, end)
         rng = np.random.default_rng((self.config.seed, 2, step))
-        crops = []
+        crops, traits = [], []
         for _ in range(self.config.optim.batch):
             group = int(rng.integers(start, end))
             crop = self._ring.crops[
                 group % self._ring.slots, int(rng.integers(self._ring.crops.shape[1]))
             ]
+            traits.append(self._ring.traits[group % self._ring.slots])
             if rng.random() < 0.5:
                 crop = crop[..., ::-1]
             crops.append(np.rot90(crop, int(rng.integers(4)), axes=(-2, -1)))
         stack = np.stack(crops).astype(np.float32)
-        return stack[:, :-3], stack[:, -3:] + np.float32(0.5)
+        return stack[:, :-3], stack[:, -3:] + np.float32(0.5), np.stack(traits)
 
     def close(self) -> None:
         """End the background process; the ring stays on disk."""

@@ -3,7 +3,8 @@
 The convolutions between the first and the last are quantised: 8-bit weights, symmetric, one step
 an output channel; 8-bit activations. First and last convolution, the sums of the residual pairs and
 the sum with the base plane stay float32. The graph says so with pairs of QuantizeLinear and
-DequantizeLinear, which both runtimes turn into integer convolutions.
+DequantizeLinear, which both runtimes turn into integer convolutions. Integer weights cannot be
+mixed: of a mixture it is the plain network for average captures that becomes integer.
 
 An integer convolution rounds its output with one step. So that small channels are not lost beside
 large ones, each channel has a factor of its own, moved into the weights on both sides, which a ReLU
@@ -29,10 +30,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from imagine_deblur.engines.descriptor import ModelDescriptor, describe
 from imagine_deblur.errors import EngineError, OptionsError
+from imagine_deblur.train.captures import DRAWS_VERSION, SceneFiles
 from imagine_deblur.train.config import DataConfig
+from imagine_deblur.train.onnx_graph import plain_model
 from imagine_deblur.train.planes import make_group, plane_names
-from imagine_deblur.train.recipe import RECIPE_VERSION
-from imagine_deblur.train.scenes import Scenes, checksum
+from imagine_deblur.train.scenes import checksum
 
 Float32Array = NDArray[np.float32]
 
@@ -78,7 +80,7 @@ def calibration_inputs(
     *,
     groups: int = GROUPS,
     seed: int = SEED,
-) -> Float32Array:
+) -> tuple[Float32Array, Float32Array]:
     """Inputs of a network, made from sharp scenes as in training.
 
     Parameters
@@ -92,7 +94,9 @@ def calibration_inputs(
 
     Returns
     -------
-    (9 * groups, P, n, n) float32 ndarray
+    inputs : (9 * groups, P, n, n) float32 ndarray
+    traits : (groups, TRAITS) float32 ndarray
+        Of the captures they are from.
 
     Raises
     ------
@@ -102,11 +106,10 @@ def calibration_inputs(
     spec = descriptor.bank
     if spec is None or plane_names(spec) != descriptor.inputs:
         raise OptionsError("model", descriptor.name, "a network of imagine_deblur.train")
-    data = DataConfig(exposure=str(descriptor.training.get("exposure", "any")))
-    scenes = Scenes(folder, region=data.region, smallest=data.crop)
-    planes = len(descriptor.inputs)
-    crops = [make_group(k, seed, scenes, data, spec)[:, :planes] for k in range(groups)]
-    return np.concatenate(crops).astype(np.float32)
+    data, scenes, planes = DataConfig(), SceneFiles(Path(folder)), len(descriptor.inputs)
+    made = [make_group(k, seed, scenes, data, spec) for k in range(groups)]
+    crops, traits = zip(*made, strict=True)
+    return np.concatenate(crops)[:, :planes].astype(np.float32), np.stack(traits)
 
 
 def activation_scale(values: Float32Array, balance: float = BALANCE) -> Scale:
@@ -374,11 +377,12 @@ def quantise(
     parent = describe(model)
     if parent.precision != "f32":
         raise EngineError(f"{parent.path}: it is {parent.precision} already", model=str(model))
-    inputs = calibration_inputs(parent, calibration, groups=groups)
-    quantised = quantise_model(onnx.load(os.fspath(model)), inputs)
+    inputs, traits = calibration_inputs(parent, calibration, groups=groups)
+    quantised = quantise_model(plain_model(parent, traits), inputs)
     made = dataclasses.replace(
         parent,
         precision="int8",
+        experts=1,
         training={
             **parent.training,
             "quantised_from_sha256": parent.sha256,
@@ -386,7 +390,7 @@ def quantise(
                 "data_sha256": checksum(calibration),
                 "crops": len(inputs),
                 "seed": SEED,
-                "recipe": RECIPE_VERSION,
+                "draws": DRAWS_VERSION,
             },
         },
     )

@@ -1,49 +1,36 @@
-"""What a training example looks like: random draws of scene changes, blur, noise and JPEG.
+"""What the published networks are trained on: random draws of scene changes, blur, noise and JPEG.
 
-Every number that shapes the training distribution is here. A draw depends on nothing but the
-generator that is passed in.
+A draw depends on nothing but the generator that is passed in. Our own networks are trained on
+`imagine_deblur.train.captures`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imagine_deblur.degradation.camera_description import CameraDescription
 from imagine_deblur.degradation.forward import add_noise, blur, expose
 from imagine_deblur.degradation.shake import random_walk_kernel
-from imagine_deblur.evaluation.protocols import scale_contrast
 from imagine_deblur.psf import PSF, Disk, Gaussian, Motion, Sampled
 from imagine_deblur.psf.models import Component
 
 Float32Array = NDArray[np.float32]
 
-#: Raised whenever a draw changes: crops made by an older recipe are not reused.
-RECIPE_VERSION = 5
-
 #: The operating point of IMAGIN-e (protocols `imagine` and `imagine90`): radius in px, contrast.
 OPERATING_RADIUS_PX, OPERATING_CONTRAST = 6.8, 0.7
 
-#: Largest radius, sigma and motion drawn, px: the network's declared PSF range.
+#: Largest radius, sigma and motion drawn, px.
 RADIUS_MAX_PX, SIGMA_MAX_PX, MOTION_MAX_PX = 8.5, 4.0, 15.0
 
 #: Largest noise scale s drawn, full scale 1; a camera's own processing reaches the second.
 NOISE_MAX, CAMERA_NOISE_MAX = 0.012, 0.03
 
-#: Largest noise scale s of a clean capture, which never was JPEG; all others are noisy.
-CLEAN_NOISE = 0.0025
-
-#: Shares of the PSF families away from the operating point, by exposure: disks with a small
-#: Gaussian, the protocols' cut Gaussians, Gaussians, disks with wide Gaussians, motion, shake; the
-#: rest is all but sharp. Noisy captures are a lens's, so disks rule there.
-PSF_SHARES = {
-    "any": (0.45, 0.22, 0.09, 0.08, 0.10, 0.04),
-    "clean": (0.38, 0.33, 0.10, 0.06, 0.07, 0.04),
-    "noisy": (0.60, 0.11, 0.06, 0.07, 0.09, 0.05),
-}
+#: Shares of the PSF families away from the operating point: disks with a small Gaussian, the
+#: protocols' cut Gaussians, Gaussians, disks with wide Gaussians, motion, shake; the rest is all
+#: but sharp.
+PSF_SHARES = (0.45, 0.22, 0.09, 0.08, 0.10, 0.04)
 
 #: Sides of the kernels of shake drawn, px, odd.
 SHAKE_PX = (9, 25)
@@ -79,11 +66,6 @@ class Draw:
     noise: float
     jpeg_quality: int | None
     camera_sigma: float = 0.0
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether rounding to 8 bits is most of the noise."""
-        return self.noise <= CLEAN_NOISE and self.jpeg_quality is None
 
     def capture(self, sharp: Float32Array, rng: np.random.Generator) -> NDArray[np.uint8]:
         """Degrade a scene: (R, C, 3) float32 in [0, 1] to uint8."""
@@ -128,7 +110,6 @@ def draw_psf(
     operating: bool,
     radius_error: float,
     sigma_error: float,
-    shares: Sequence[float] = PSF_SHARES["any"],
 ) -> tuple[PSF, PSF]:
     """A PSF and the one believed instead.
 
@@ -139,12 +120,10 @@ def draw_psf(
         Draw near the operating point of IMAGIN-e instead of from the whole range.
     radius_error, sigma_error : float
         Relative standard deviations of the estimator.
-    shares : sequence of float
-        As in `PSF_SHARES`.
     """
     wrong_radius = 1.0 + radius_error * float(np.clip(rng.standard_normal(), -2.5, 2.5))
     wrong_sigma = 1.0 + sigma_error * float(np.clip(rng.standard_normal(), -2.5, 2.5))
-    family = int(np.searchsorted(np.cumsum(shares), rng.random(), side="right"))
+    family = int(np.searchsorted(np.cumsum(PSF_SHARES), rng.random(), side="right"))
     components: tuple[Component, ...]
     if operating:
         radius = float(np.clip(rng.normal(OPERATING_RADIUS_PX, 0.3), 5.5, RADIUS_MAX_PX))
@@ -176,56 +155,13 @@ def draw_psf(
 
 
 def draw(
-    rng: np.random.Generator,
-    *,
-    operating: bool,
-    radius_error: float,
-    sigma_error: float,
-    exposure: str = "any",
-    shares: Sequence[float] | None = None,
+    rng: np.random.Generator, *, operating: bool, radius_error: float, sigma_error: float
 ) -> Draw:
-    """A whole degradation.
-
-    Parameters
-    ----------
-    rng, operating, radius_error, sigma_error
-        As for `draw_psf`.
-    exposure : {"any", "clean", "noisy"}
-        Draw until the capture is of that sort, see `Draw.is_clean`.
-    shares : sequence of float, optional
-        Instead of the exposure's own, see `PSF_SHARES`.
-    """
-    while True:
-        psf, believed = draw_psf(
-            rng,
-            operating=operating,
-            radius_error=radius_error,
-            sigma_error=sigma_error,
-            shares=PSF_SHARES[exposure] if shares is None else shares,
-        )
-        drawn = _exposed(rng, psf, believed, operating=operating)
-        if exposure == "any" or drawn.is_clean == (exposure == "clean"):
-            return drawn
-
-
-def of_camera(
-    camera: CameraDescription, image: Float32Array, rng: np.random.Generator, *, error: float
-) -> tuple[Draw, Float32Array]:
-    """A degradation as a described camera's, and the scene in the contrast of its captures.
-
-    Parameters
-    ----------
-    camera : CameraDescription
-    image : (R, C, 3) float32 ndarray in [0, 1]
-    rng : numpy.random.Generator
-    error : float
-        Relative standard deviation of the estimate of the blur's size.
-    """
-    drawn = camera.draw(rng)
-    wrong = 1.0 + error * float(np.clip(rng.standard_normal(), -2.5, 2.5))
-    believed = PSF(tuple(_believed(c, wrong, wrong) for c in drawn.psf.components))
-    sharp = np.clip(scale_contrast(image, drawn.contrast), 0, 1)
-    return Draw(drawn.psf, believed, drawn.noise, drawn.jpeg_quality), sharp
+    """A whole degradation; parameters as for `draw_psf`."""
+    psf, believed = draw_psf(
+        rng, operating=operating, radius_error=radius_error, sigma_error=sigma_error
+    )
+    return _exposed(rng, psf, believed, operating=operating)
 
 
 def _exposed(rng: np.random.Generator, psf: PSF, believed: PSF, *, operating: bool) -> Draw:

@@ -87,10 +87,10 @@ class Examples:
 
     def __init__(self, data: Arrays, *, directed: bool) -> None:
         chosen = np.asarray(data["directed"], bool) == directed
-        chosen &= ~(np.char.startswith(data["mode"], "gauss") & chosen & directed)
         self.directed = directed
         self.index = np.flatnonzero(chosen)
         self.count = self.index.size
+        self.given = np.asarray(data["known"], bool)[chosen]
         self.mode, self.kind = data["mode"][chosen], data["kind"][chosen]
         mean, deviation = data["moments"][chosen, :, 0], data["moments"][chosen, :, 1]
         second = mean**2 + deviation**2
@@ -187,6 +187,7 @@ def train(
     batch: int = 128,
     seed: int = 0,
     rate: float = 3e-3,
+    begin: Mapping[str, torch.Tensor] | None = None,
     watch: Callable[[int, nn.Module], None] | None = None,
 ) -> RingNetwork:
     """Fit one member; its weights are averaged over the last steps.
@@ -197,12 +198,16 @@ def train(
         From `load`.
     steps, batch, seed, rate
         Of AdamW with one cycle of the learning rate.
+    begin : mapping, optional
+        Weights to go on from, as `RingNetwork.state_dict` gives them.
     watch : callable, optional
         Called every 500 steps with the step and the network.
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     network = RingNetwork()
+    if begin is not None:
+        network.load_state_dict(begin)
     average = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99)
     )
@@ -214,6 +219,8 @@ def train(
         size = batch if not examples.directed else batch // 2
         index = rng.integers(examples.count, size=size)
         belief = rng.choice(len(BELIEFS), size=size, p=BELIEF_SHARES)
+        if examples.directed:  # its sums are those of one belief
+            belief = np.where(examples.given[index], belief % 2, 2 + belief % 2)
         known = np.where(belief == 3, False, np.where(belief == 2, True, rng.random(size) < 0.5))
         ratio, off = examples.judge(network, index, belief, known)
         # Harm counts more than gain: the mean of logarithms alone would hide the rare one.
@@ -244,6 +251,17 @@ def table(examples: Examples, found: Mapping[str, NDArray[Any]]) -> str:
     return "\n".join(lines)
 
 
+def _member(path: Path, member: int) -> dict[str, torch.Tensor]:
+    """Weights of a member that were saved."""
+    prefix = f"m{member}."
+    with np.load(path) as stored:
+        return {
+            name.removeprefix(prefix): torch.from_numpy(stored[name].astype(np.float32))
+            for name in stored.files
+            if name.startswith(prefix)
+        }
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Fit the members and save them in half precision."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -253,6 +271,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--members", type=int, default=2)
     parser.add_argument("--validation", type=Path, help="examples of other scenes")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rate", type=float, default=3e-3, help="highest learning rate")
+    parser.add_argument("--initialise", type=Path, help="weights to go on from")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     data = load(options.examples)
@@ -270,7 +290,14 @@ def main(arguments: list[str] | None = None) -> int:
 
     arrays: dict[str, NDArray[np.float16]] = {}
     for member in range(options.members):
-        network = train(data, steps=options.steps, seed=options.seed + member, watch=watch)
+        network = train(
+            data,
+            steps=options.steps,
+            seed=options.seed + member,
+            rate=options.rate,
+            begin=None if options.initialise is None else _member(options.initialise, member),
+            watch=watch,
+        )
         for name, value in network.state_dict().items():
             arrays[f"m{member}.{name}"] = value.numpy().astype(np.float16)
         with options.output.open("wb") as file:

@@ -88,8 +88,8 @@ class NetworkTask(Task):
             background=self.background,
         )
         while self.learner.step < last:
-            planes, sharp = self._pool.batch(self.learner.step)
-            yield torch.from_numpy(planes), torch.from_numpy(sharp)
+            planes, sharp, traits = self._pool.batch(self.learner.step)
+            yield torch.from_numpy(planes), torch.from_numpy(sharp), torch.from_numpy(traits)
 
     def refuse(self, held: dict[str, Any]) -> None:
         """See `Task.refuse`."""
@@ -137,7 +137,7 @@ class NetworkTask(Task):
         planes = case.planes.astype(np.float32)
         capture = np.moveaxis(planes[:RGB], 0, -1) + np.float32(0.5)
         base = np.moveaxis(planes[RGB : 2 * RGB], 0, -1) + np.float32(0.5)
-        restored = restore(self.learner.average, planes)
+        restored = restore(self.learner.average, planes, case.traits)
         row = np.concatenate([capture, base, restored, case.sharp.astype(np.float32)], axis=1)
         Image.fromarray(np.rint(np.clip(row, 0, 1) * 255).astype(np.uint8)).save(path)
 

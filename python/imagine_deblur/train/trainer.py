@@ -9,16 +9,19 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from imagine_deblur.capture.ring_gain import TRAITS
 from imagine_deblur.errors import OptionsError
 from imagine_deblur.train import learner
 from imagine_deblur.train.config import TrainConfig, from_dict
 from imagine_deblur.train.device import Device
 from imagine_deblur.train.learner import Learner
 from imagine_deblur.train.losses import restoration_loss
-from imagine_deblur.train.network import Network, NetworkSpec, grow
+from imagine_deblur.train.network import Mixture, Network, NetworkSpec, grow
 from imagine_deblur.train.unet import UNet, UNetSpec
 
 FORMAT = "imagine-deblur-checkpoint"
+
+AnyNetwork = Network | Mixture | UNet
 
 
 def network_spec(config: TrainConfig) -> NetworkSpec | UNetSpec:
@@ -26,12 +29,26 @@ def network_spec(config: TrainConfig) -> NetworkSpec | UNetSpec:
     net = config.network
     if net.shape == "unet":
         return UNetSpec(config.input_planes, net.width, net.encoder, net.middle, net.attention)
-    return NetworkSpec(config.input_planes, net.width, net.pairs, net.unshuffle, net.reparam)
+    return NetworkSpec(
+        config.input_planes, net.width, net.pairs, net.unshuffle, net.reparam, net.experts
+    )
 
 
-def make_network(spec: NetworkSpec | UNetSpec) -> Network | UNet:
+def make_network(spec: NetworkSpec | UNetSpec) -> AnyNetwork:
     """A network with random weights."""
-    return UNet(spec) if isinstance(spec, UNetSpec) else Network(spec)
+    if isinstance(spec, UNetSpec):
+        return UNet(spec)
+    return Network(spec) if spec.experts == 1 else Mixture(spec, TRAITS)
+
+
+def applied(
+    network: nn.Module, planes: torch.Tensor, traits: torch.Tensor | None = None
+) -> torch.Tensor:
+    """What a network makes of (N, P, H, W) planes; a mixture adapts to the (N, T) traits."""
+    if not isinstance(network, Mixture):
+        return torch.as_tensor(network(planes))
+    known = torch.zeros(len(planes), TRAITS) if traits is None else traits
+    return torch.as_tensor(network(planes, known.to(planes.device)))
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
@@ -75,8 +92,10 @@ class Trainer(Learner):
             fused=True,
         )
 
-    def start_from(self, trained: Network | UNet) -> None:
+    def start_from(self, trained: AnyNetwork) -> None:
         """Begin as the same function as a trained network, a smaller one's grown (`grow`).
+
+        Each expert of a mixture begins as a plain network that was trained.
 
         Raises
         ------
@@ -84,13 +103,29 @@ class Trainer(Learner):
             The networks do not fit each other.
         """
         if trained.spec != self.spec:
-            if not (isinstance(trained, Network) and isinstance(self.spec, NetworkSpec)):
-                raise OptionsError("initialise", trained.spec, f"a network like {self.spec}")
-            trained = grow(trained, self.spec, seed=self.config.seed)
+            trained = self._grown(trained)
         self.network.load_state_dict(trained.state_dict())
         self.average.load_state_dict(trained.state_dict())
 
-    def train_step(self, inputs: torch.Tensor, target: torch.Tensor) -> dict[str, float]:
+    def _grown(self, trained: AnyNetwork) -> AnyNetwork:
+        spec, seed = self.spec, self.config.seed
+        if isinstance(trained, UNet) or not isinstance(spec, NetworkSpec):
+            raise OptionsError("initialise", trained.spec, f"a network like {spec}")
+        if spec.experts == 1 and isinstance(trained, Network):
+            return grow(trained, spec, seed=seed)
+        if spec.experts == 1 or trained.spec.experts not in (1, spec.experts):
+            raise OptionsError("initialise", trained.spec, f"a network like {spec}")
+        result = Mixture(spec, TRAITS)
+        experts = list(trained.experts) if isinstance(trained, Mixture) else [trained]
+        for k, expert in enumerate(result.experts):
+            expert.load_state_dict(grow(experts[k % len(experts)], spec, seed=seed).state_dict())
+        if isinstance(trained, Mixture):
+            result.router.load_state_dict(trained.router.state_dict())
+        return result
+
+    def train_step(
+        self, inputs: torch.Tensor, target: torch.Tensor, traits: torch.Tensor | None = None
+    ) -> dict[str, float]:
         """One optimiser step on a batch.
 
         Parameters
@@ -98,6 +133,8 @@ class Trainer(Learner):
         inputs : (B, P, n, n) float32 tensor
             Planes.
         target : (B, 3, n, n) float32 tensor
+        traits : (B, T) float32 tensor, optional
+            Of the crops' captures; zeros stand for a capture of which nothing is known.
 
         Returns
         -------
@@ -111,7 +148,7 @@ class Trainer(Learner):
         planes = self.device.send(inputs, self.precision)
         truth = target.to(self.device.handle)
         with self.device.autocast(self.precision):
-            restored = self.network(planes)
+            restored = applied(self.network, planes, traits)
         loss = self.objective(restored.float(), truth, planes)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -167,7 +204,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def load_network(
     path: str | os.PathLike[str],
-) -> tuple[Network | UNet, TrainConfig, dict[str, Any]]:
+) -> tuple[AnyNetwork, TrainConfig, dict[str, Any]]:
     """The averaged network of a checkpoint, its configuration, and the checkpoint."""
     state = read_checkpoint(path)
     config = from_dict(state["config"])

@@ -17,12 +17,17 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from imagine_deblur.errors import OptionsError
+from imagine_deblur.capture.ring_gain import TRAITS, RingGains, gains_for
+from imagine_deblur.capture.ring_spectra import ring_spectra
+from imagine_deblur.errors import EstimationError, OptionsError
 from imagine_deblur.evaluation.protocols import PROTOCOLS, load_scene
+from imagine_deblur.psf import PSF
+from imagine_deblur.psf.estimation.estimator import estimate_from, summary_of
+from imagine_deblur.psf.estimation.quantisation_table import table_scalars
 from imagine_deblur.restoration.wiener import WienerSpec, wiener
-from imagine_deblur.train.network import RGB, Network
+from imagine_deblur.train.network import RGB
 from imagine_deblur.train.planes import input_planes
-from imagine_deblur.train.unet import UNet
+from imagine_deblur.train.trainer import AnyNetwork, applied
 
 Float32Array = NDArray[np.float32]
 
@@ -51,12 +56,14 @@ class ValidationCase:
     planes : (P, R, C) float16 ndarray
         Network input.
     sharp : (R, C, 3) float16 ndarray
+    traits : (TRAITS,) float32 ndarray
     input_psnr, oracle_psnr : float
         Of the capture, and of the best single Wiener filter with the true PSF.
     """
 
     planes: NDArray[np.float16]
     sharp: NDArray[np.float16]
+    traits: Float32Array
     input_psnr: float
     oracle_psnr: float
 
@@ -80,18 +87,20 @@ def make_cases(
         raise OptionsError("run.protocols", name, ", ".join(PROTOCOLS))
     protocol = PROTOCOLS[name]
     cases = []
-    for index, path in enumerate(protocol.images(os.fspath(data_dir))):
-        if path.parent.name == "aerial" and index % aerial_every:
+    for scene in protocol.scenes(os.fspath(data_dir)):
+        if scene.scene_set == "aerial" and scene.index % aerial_every:
             continue
-        case = protocol.make(_middle(load_scene(path)), index)
+        case = protocol.make(_middle(load_scene(scene.path)), scene.index)
         if case.psf is None:
             continue
         capture = case.degraded.astype(np.float32) / np.float32(255)
         oracle = max(psnr(wiener(capture, case.psf, nsr), case.sharp) for nsr in _ORACLE_NSR)
+        psf, gains = _blind(case.degraded)
         cases.append(
             ValidationCase(
-                input_planes(case.degraded, case.psf, spec).astype(np.float16),
+                input_planes(case.degraded, psf or case.psf, spec, gains).astype(np.float16),
                 case.sharp.astype(np.float16),
+                np.zeros(TRAITS, np.float32) if gains is None else gains.traits,
                 psnr(capture, case.sharp),
                 oracle,
             )
@@ -99,15 +108,32 @@ def make_cases(
     return cases
 
 
-def restore(network: Network | UNet, planes: Float32Array) -> Float32Array:
+def _blind(capture: NDArray[np.uint8]) -> tuple[PSF | None, RingGains | None]:
+    """The PSF and the gains of a capture of which nothing but its samples is known."""
+    spectra, table = ring_spectra([capture]), table_scalars(None, known=False)
+    try:
+        found = estimate_from(summary_of(capture), table)
+    except EstimationError:
+        return None, None
+    if spectra is None or not found.psf.components:
+        return None, None
+    known = found.distribution
+    return found.psf, gains_for(spectra, found.psf, table, moments=known.moments, facts=known.facts)
+
+
+def restore(
+    network: AnyNetwork, planes: Float32Array, traits: Float32Array | None = None
+) -> Float32Array:
     """Run a network over a whole image in float32, mirrored at its borders by the halo.
 
     Parameters
     ----------
-    network : Network or UNet
+    network : Network, Mixture or UNet
         On any device.
     planes : (P, R, C) float32 ndarray
         Network input; R and C above the halo.
+    traits : (TRAITS,) float32 ndarray, optional
+        Of the capture.
 
     Returns
     -------
@@ -122,12 +148,13 @@ def restore(network: Network | UNet, planes: Float32Array) -> Float32Array:
     with torch.inference_mode():
         x = torch.from_numpy(planes).to(device)[None]
         x = functional.pad(x, pad, mode="reflect").contiguous(memory_format=torch.channels_last)
-        y = network(x)[0, :, halo : halo + rows, halo : halo + columns]
+        known = None if traits is None else torch.from_numpy(traits).to(device)[None]
+        y = applied(network, x, known)[0, :, halo : halo + rows, halo : halo + columns]
         restored: Float32Array = y.permute(1, 2, 0).contiguous().cpu().numpy()
     return restored
 
 
-def evaluate(network: Network | UNet, cases: Sequence[ValidationCase]) -> dict[str, float]:
+def evaluate(network: AnyNetwork, cases: Sequence[ValidationCase]) -> dict[str, float]:
     """Mean PSNRs in dB over cases, and the 5th percentile of the gain.
 
     Returns
@@ -145,7 +172,7 @@ def evaluate(network: Network | UNet, cases: Sequence[ValidationCase]) -> dict[s
                 case.input_psnr,
                 case.oracle_psnr,
                 psnr(base, sharp),
-                psnr(restore(network, planes), sharp),
+                psnr(restore(network, planes, case.traits), sharp),
             )
         )
     table = np.asarray(rows)

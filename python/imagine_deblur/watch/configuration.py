@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from imagine_deblur._version import VERSION
-from imagine_deblur.engines.descriptor import clean_sibling, int8_sibling
+from imagine_deblur.engines.descriptor import int8_sibling
 from imagine_deblur.engines.model import BUNDLED
 from imagine_deblur.errors import OptionsError
 from imagine_deblur.options import Options
@@ -257,7 +257,7 @@ def _identity(options: Options) -> str:
 
 
 def _files_of(options: Options) -> list[tuple[str, Path]]:
-    """Return the files that options name, a network's versions of other kinds among them."""
+    """Return the files that options name, a network's quantised version among them."""
     found: list[tuple[str, Path]] = []
     for field in _FILES:
         path = named_file(options, field)
@@ -265,8 +265,8 @@ def _files_of(options: Options) -> list[tuple[str, Path]]:
             continue
         found.append((field, path))
         if field == "model":
-            others = (clean_sibling(path), int8_sibling(path), int8_sibling(clean_sibling(path)))
-            found += [(field, other) for other in others if other.exists()]
+            other = int8_sibling(path)
+            found += [(field, other)] if other.exists() else []
     return found
 
 

@@ -68,7 +68,7 @@ def _refined(
 def _mixed(
     sharp: Float32Array, rng: np.random.Generator, satellite: bool
 ) -> tuple[Float32Array, ByteImage]:
-    """What our own network is trained on (`imagine_deblur.train.recipe`)."""
+    """The whole of `imagine_deblur.train.recipe`."""
     return _drawn(sharp, rng, operating=bool(rng.random() < (0.5 if satellite else 0.1)))
 
 

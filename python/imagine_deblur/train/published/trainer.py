@@ -149,7 +149,9 @@ class Trainer(Learner):
         except RuntimeError as error:
             raise ValueError(str(error)) from None
 
-    def train_step(self, inputs: torch.Tensor, target: torch.Tensor) -> dict[str, float]:
+    def train_step(
+        self, inputs: torch.Tensor, target: torch.Tensor, traits: torch.Tensor | None = None
+    ) -> dict[str, float]:
         """One step on a batch; returns the parts of the loss and the learning rate.
 
         Parameters
@@ -157,6 +159,8 @@ class Trainer(Learner):
         inputs : (B, 3, n, n) float32 tensor
             Captures.
         target : (B, 3, n, n) float32 tensor, or (B,) int64 classes for the VGG16
+        traits : None
+            The published networks do not adapt to a capture.
 
         Raises
         ------
