@@ -53,7 +53,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("COLUMNS", "200")
     for name in [name for name in os.environ if name.startswith("IMAGINE_DEBLUR_")]:
         monkeypatch.delenv(name)
-    for folder in ("pass1/later", "nothing", "inbox", "outbox"):
+    for folder in ("pass1/later", "nothing", "inbox", "outbox", "holed", "outbox2"):
         (tmp_path / folder).mkdir(parents=True)
     good = jpeg(capture(1), 90)
     for name in ("capture.jpg", "pass1/a.jpg", "inbox/capture.jpg"):
@@ -61,7 +61,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "pass1/later/b.jpg").write_bytes(jpeg(capture(2), 90))
     (tmp_path / "pass1/log.txt").write_text("seen from orbit\n")
     (tmp_path / "cut.jpg").write_bytes(good[:900])
-    (tmp_path / "empty.jpg").write_bytes(b"")
+    for name in ("empty.jpg", "holed/empty.jpg"):
+        (tmp_path / name).write_bytes(b"")
     (tmp_path / "flat.jpg").write_bytes(jpeg(np.full((300, 320, 3), 90, np.uint8)))
     (tmp_path / "notes.txt").write_text("seen from orbit\n")
     (tmp_path / "wrong.toml").write_text("qualty = 90\n")

@@ -61,7 +61,10 @@ def test_one_command_makes_a_network_and_its_card(scenes, tmp_path, capsys):
     said = capsys.readouterr()
     assert f"network  {out / 'toy.onnx'}" in said.out
 
-    assert describe(out / "toy.onnx").name == "toy"
+    descriptor = describe(out / "toy.onnx")
+    assert descriptor.name == "toy"
+    assert descriptor.psf_range["disk_radius_px"] == (2.0, 3.0)
+    assert descriptor.training["jpeg_quality_range"] == [85, 95]
     card = json.loads((out / "toy.card.json").read_text())
     assert card["camera"]["radius_px"] == [2.0, 3.0]
     assert card["data"] == card["data"] | {"training_scenes": 8, "held_out_scenes": 2}

@@ -18,6 +18,7 @@ from onnx import helper
 from torch import nn
 
 import imagine_deblur
+from imagine_deblur.degradation.camera_description import CameraDescription
 from imagine_deblur.engines.descriptor import ModelDescriptor
 from imagine_deblur.engines.working_memory import working_bytes_per_px
 from imagine_deblur.errors import EngineError, OptionsError
@@ -77,6 +78,32 @@ def _figures(run: Path) -> dict[str, dict[str, float]]:
     return figures
 
 
+def _psf_range(camera: CameraDescription) -> dict[str, tuple[float, float]]:
+    """The blurs of the training captures, of a described camera's where it has a name."""
+    if not camera.name:
+        return {
+            "disk_radius_px": (0.0, RADIUS_MAX_PX),
+            "gaussian_sigma_px": (0.0, SIGMA_MAX_PX),
+            "motion_length_px": (0.0, MOTION_MAX_PX),
+        }
+    return {
+        "disk_radius_px": (camera.radius_px[0], camera.radius_px[1]),
+        "gaussian_sigma_px": (camera.sigma_px[0], camera.sigma_px[1]),
+        "motion_length_px": (camera.motion_px[0], camera.motion_px[1]),
+    }
+
+
+def _exposures(camera: CameraDescription) -> dict[str, Any]:
+    """Noise and JPEG of the training captures, for the descriptor."""
+    if not camera.name:
+        return {"noise_range": [0.0, NOISE_MAX], "jpeg_quality_range": [60, 98]}
+    return {
+        "camera": camera.name,
+        "noise_range": list(camera.noise),
+        "jpeg_quality_range": list(camera.jpeg_quality),
+    }
+
+
 def describe(checkpoint: str | os.PathLike[str]) -> tuple[AnyNetwork, ModelDescriptor]:
     """The averaged network of a checkpoint and the descriptor that goes into its ONNX file."""
     network, config, state = load_network(checkpoint)
@@ -94,11 +121,7 @@ def describe(checkpoint: str | os.PathLike[str]) -> tuple[AnyNetwork, ModelDescr
         local=local,
         input_offset=0.5,
         experts=network.spec.experts if isinstance(network, Mixture) else 1,
-        psf_range={
-            "disk_radius_px": (0.0, RADIUS_MAX_PX),
-            "gaussian_sigma_px": (0.0, SIGMA_MAX_PX),
-            "motion_length_px": (0.0, MOTION_MAX_PX),
-        },
+        psf_range=_psf_range(config.data.camera),
         licence=LICENCE,
         training={
             "data_sha256": state.get("training_checksum", ""),
@@ -109,8 +132,7 @@ def describe(checkpoint: str | os.PathLike[str]) -> tuple[AnyNetwork, ModelDescr
             "crop_px": config.data.crop,
             "kmac_per_pixel": round(network.spec.macs_per_pixel / 1000, 2),
             "parameters": network.spec.parameters,
-            "noise_range": [0.0, NOISE_MAX],
-            "jpeg_quality_range": [60, 98],
+            **_exposures(config.data.camera),
             "validation_psnr_db": _figures(Path(checkpoint).parent),
         },
     )
