@@ -97,7 +97,7 @@ def test_checkpoint_to_file_with_descriptor(
     assert held.input_offset == 0.5
     assert held.training["steps"] == 2
     assert len(held.training["data_sha256"]) == 64
-    assert held.psf_range["disk_radius_px"] == (0.0, 8.5)
+    assert held.psf_range["disk_radius_px"] == (0.0, 9.0)
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["tiny.onnx"]
     model = onnx.load(tmp_path / "out" / "tiny.onnx")
     assert model.opset_import[0].version >= 17
