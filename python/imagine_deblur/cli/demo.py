@@ -92,10 +92,9 @@ def run(parsed: argparse.Namespace) -> int:
     print(f"capture        PSNR {psnr(before, sharp):5.2f} dB  SSIM {ssim(before, sharp):.4f}")
     print(f"restored       PSNR {psnr(after, sharp):5.2f} dB  SSIM {ssim(after, sharp):.4f}")
     print(f"gain           {gain:+.2f} dB with {report['model']} on {report['engine']}")
-    print(
-        f"time           {in_words(report['seconds']['total'])} on {report['threads']} threads, "
-        "the first frame of a process"
-    )
+    threads = "1 thread" if report["threads"] == 1 else f"{report['threads']} threads"
+    seconds = in_words(report["seconds"]["total"])
+    print(f"time           {seconds} on {threads}, the first frame of a process")
     print(f"memory         {report['peak_bytes'] / 1e6:.0f} MB at the peak of that process")
     rows, columns = min(400, parsed.rows), min(400, parsed.columns)
     top, left = (parsed.rows - rows) // 2, (parsed.columns - columns) // 2
