@@ -92,7 +92,7 @@ asan tsan: build/.tools
 	$(BIN)/ctest --preset $@
 
 fuzz: build/.dev
-	$(BIN)/python tests/fuzz/fuzz_python.py --seconds 20
+	$(BIN)/python tests/fuzz/fuzz_python.py --seconds 40
 	PYTHON=$(BIN)/python tests/fuzz/fuzz_jpeg.sh 20
 
 bench: build/.dev

@@ -39,7 +39,6 @@ from imagine_deblur.psf.record import save_record
 from imagine_deblur.restoration.stage import WienerStage
 from imagine_deblur.watch.session import SelfCheckingSession
 
-ROWS, COLUMNS = 96, 128
 KINDS = ("masked", "small", "recovered", "detected", "silent")
 SHARES = {
     "weights file": ("network", 0.4),
@@ -63,7 +62,9 @@ class Timeout(Exception):
 class Bench:
     """One guarded session and the captures it restores."""
 
-    def __init__(self, base: Path, model: str, chance: random.Random) -> None:
+    def __init__(
+        self, base: Path, model: str, chance: random.Random, size: tuple[int, int]
+    ) -> None:
         self.chance = chance
         self.base = base / model
         self.base.mkdir()
@@ -85,7 +86,7 @@ class Bench:
         self.open()
         for k in range(4):
             path = self.base / f"{k}.jpg"
-            path.write_bytes(capture(100 + k, ROWS, COLUMNS))
+            path.write_bytes(capture(100 + k, *size))
             self.captures.append(path)
             self.references.append(self.restore(k))
         self.blocks = self.count_blocks()
@@ -121,19 +122,19 @@ class Bench:
         k = self.chance.randrange(len(self.captures))
         self.guarded.events.clear()
         undo: list[Callable[[], None]] = []
-        signal.alarm(60)
+        signal.setitimer(signal.ITIMER_PROF, 60)
         try:
             self.inject(target, undo)
             output = self.restore(k)
         except (ImagineDeblurError, OSError, ArithmeticError, ValueError, MemoryError, Timeout):
-            signal.alarm(0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
             for action in undo:
                 action()
             self.guarded.close()
             self.open()
             return "detected", math.nan
         finally:
-            signal.alarm(0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
         for action in undo:
             action()
         noticed = any(n != "reloaded" for n in self.guarded.events)
@@ -328,11 +329,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=math.inf, help="stop after so long")
     parser.add_argument("--only", help="one target")
+    parser.add_argument("--size", type=int, nargs=2, default=(96, 128), metavar=("ROWS", "COLUMNS"))
     parser.add_argument("--no-sums", action="store_true", help="without the sums over spectra")
     arguments = parser.parse_args()
     if arguments.no_sums:
         without_sums()
-    signal.signal(signal.SIGALRM, on_alarm)
+    signal.signal(signal.SIGPROF, on_alarm)
     chance = random.Random(arguments.seed)
     names = [arguments.only] if arguments.only else list(SHARES)
     weights = [SHARES[name][1] for name in names]
@@ -341,7 +343,7 @@ def main() -> int:
     end = time.monotonic() + arguments.seconds
     with folder("bitflips") as base:
         needed = {SHARES[name][0] for name in names}
-        benches = {model: Bench(base, model, chance) for model in sorted(needed)}
+        benches = {model: Bench(base, model, chance, arguments.size) for model in sorted(needed)}
         for flip in range(arguments.flips):
             if time.monotonic() > end:
                 break

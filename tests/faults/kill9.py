@@ -44,9 +44,14 @@ def main() -> int:
     parser.add_argument("--model", default="wiener")
     parser.add_argument("--max-crashes", type=int, default=2)
     parser.add_argument("--longest", type=float, default=0.3, help="seconds until a kill")
+    parser.add_argument(
+        "--size", type=int, nargs=2, default=(128, 160), metavar=("ROWS", "COLUMNS")
+    )
+    parser.add_argument("--feed", type=int, default=3, help="captures before a kill, at most")
+    parser.add_argument("--pictures", type=int, default=12, help="different captures")
     arguments = parser.parse_args()
     chance = random.Random(arguments.seed)
-    pictures = [capture(k) for k in range(12)]
+    pictures = [capture(k, *arguments.size) for k in range(arguments.pictures)]
     sent: dict[str, bytes] = {}
     died_in: Counter[str] = Counter()
     died_early = 0
@@ -54,7 +59,7 @@ def main() -> int:
         inbox, outbox = base / "in", base / "out"
         inbox.mkdir()
         for kill in range(arguments.kills):
-            for _ in range(chance.randrange(1, 4)):
+            for _ in range(chance.randint(1, arguments.feed)):
                 name = f"c{len(sent):05d}.jpg"
                 sent[name] = pictures[len(sent) % len(pictures)]
                 drop(inbox, name, sent[name])
@@ -97,7 +102,7 @@ def size(outbox: Path) -> int:
 
 def moment(outbox: Path) -> str:
     """Return the journal's last complete state."""
-    from imagine_deblur.watch.journal import decode_line
+    from imagine_deblur.watch.journal_lines import decode_line
 
     try:
         lines = (outbox / ".imagine-deblur/journal.jsonl").read_bytes().split(b"\n")

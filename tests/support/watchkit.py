@@ -84,6 +84,11 @@ class Station:
         )
 
 
+def metrics(station: Station) -> str:
+    path = station.outbox / ".imagine-deblur/metrics.prom"
+    return path.read_text() if path.exists() else ""
+
+
 QUICK = Options(model="identity", threads=1, tile=64)
 """For tests of everything but the restoration itself."""
 

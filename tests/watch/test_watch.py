@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import json
 import os
@@ -10,29 +9,22 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from imagine_deblur.cli import main
-from imagine_deblur.errors import OptionsError
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.psf.record import save_record
 from imagine_deblur.session import Session
-from imagine_deblur.watch.entry import VANISHED
 from imagine_deblur.watch.folders import Folder, InboxBusyError
 from imagine_deblur.watch.inbox import Inbox
 from imagine_deblur.watch.journal import Journal
 from imagine_deblur.watch.service import EXIT_NO_ROOM
 from imagine_deblur.watch.session import SelfCheckingSession
-from imagine_deblur.watch.settings import WatchSettings
-from imagine_deblur.watch.waiting import WaitingLine
-from watchkit import OPTIONS, Station, capture_bytes, wait_for
+from watchkit import OPTIONS, Station, capture_bytes, metrics, wait_for
 
 
 @pytest.fixture
@@ -297,11 +289,6 @@ def started(station: Station, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen([*command, *arguments], stderr=subprocess.PIPE, text=True)
 
 
-def events(station: Station) -> str:
-    path = station.outbox / ".imagine-deblur/metrics.prom"
-    return path.read_text() if path.exists() else ""
-
-
 def test_sigterm_stops_and_sighup_reloads_the_psf(station: Station, tmp_path: Path) -> None:
     record = tmp_path / "lens.json"
     save_record(record, PSF.defocus(2.0), provenance={})
@@ -311,12 +298,12 @@ def test_sigterm_stops_and_sighup_reloads_the_psf(station: Station, tmp_path: Pa
         wait_for(lambda: (station.outbox / "a.jpg").exists())
         save_record(record, PSF.defocus(3.0), provenance={})
         service.send_signal(signal.SIGHUP)
-        wait_for(lambda: 'event="psf_reloaded"' in events(station))
+        wait_for(lambda: 'event="psf_reloaded"' in metrics(station))
         station.put("b.jpg")
         wait_for(lambda: (station.outbox / "b.jpg").exists())
         record.write_text("{}")
         service.send_signal(signal.SIGHUP)
-        wait_for(lambda: 'event="psf_reload_failed"' in events(station))
+        wait_for(lambda: 'event="psf_reload_failed"' in metrics(station))
         station.put("c.jpg")
         wait_for(lambda: (station.outbox / "c.jpg").exists())
         service.send_signal(signal.SIGTERM)
@@ -363,191 +350,3 @@ def test_one_stop_finishes_the_frame_in_hand(station: Station) -> None:
         assert service.run() == 0
     assert station.outputs() == ["a.jpg"]
     assert station.states("b.jpg") == ["seen"]
-
-
-def test_a_capture_that_vanishes_is_accounted_for_and_may_come_back(station: Station) -> None:
-    path = station.put("a.jpg", when=1000)
-    real = WaitingLine.look
-
-    def look(self: WaitingLine) -> Any:
-        result = real(self)
-        if path.exists() and result.fresh:
-            os.rename(path, station.inbox.parent / "away.jpg")
-        return result
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(WaitingLine, "look", look)
-        assert station.run() == 0
-    assert station.states("a.jpg")[-1] == VANISHED
-    assert station.outputs() == []
-    os.rename(station.inbox.parent / "away.jpg", path)
-    assert station.run() == 0
-    assert station.states("a.jpg")[-1] == "done"
-
-
-def test_a_capture_removed_while_it_is_restored_is_still_delivered(station: Station) -> None:
-    path = station.put("a.jpg")
-    real = Session.process
-
-    def process(self: Session, *arguments: Any, **more: Any) -> Any:
-        os.unlink(path)
-        return real(self, *arguments, **more)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Session, "process", process)
-        assert station.run() == 0
-    assert station.report("a.jpg")["outcome"] == "done"
-
-
-def test_a_capture_written_to_while_it_is_restored_is_taken_up_anew(station: Station) -> None:
-    path = station.put("a.jpg", capture_bytes(1))
-    newer, calls = capture_bytes(2), []
-    real = Session.process
-
-    def process(self: Session, *arguments: Any, **more: Any) -> Any:
-        report = real(self, *arguments, **more)
-        if not calls:
-            path.write_bytes(newer)
-        calls.append(1)
-        return report
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Session, "process", process)
-        assert station.run() == 0
-    expected = io.BytesIO()
-    with Session(OPTIONS) as session:
-        session.process(path, expected)
-    assert [(station.outbox / n).read_bytes() for n in station.outputs()] == [expected.getvalue()]
-
-
-def test_clock_jumps_change_nothing(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, jumps = time.time, iter(range(10**6))
-    monkeypatch.setattr(time, "time", lambda: real() + (-1) ** next(jumps) * 3.2e8)
-    station.put("future.jpg", when=4e9)
-    station.put("past.jpg", when=1.0)
-    assert station.run() == 0
-    assert station.outputs() == ["future.jpg", "past.jpg"]
-    assert station.run() == 0
-    assert len([e for e in station.journal() if e["state"] == "done"]) == 2
-
-
-def test_an_error_of_the_disk_rolls_back_and_is_tried_again(station: Station) -> None:
-    station.put("a.jpg")
-    real, failures = Session.process, [errno.ENOSPC, errno.EIO]
-
-    def process(self: Session, *arguments: Any, **more: Any) -> Any:
-        if failures:
-            code = failures.pop()
-            raise OSError(code, os.strerror(code), "disk")
-        return real(self, *arguments, **more)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Session, "process", process)
-        assert station.run() == 0
-    assert station.states("a.jpg").count("started") == 3
-    assert station.report("a.jpg")["outcome"] == "done"
-
-
-def test_a_fault_of_ours_costs_one_capture_only(station: Station) -> None:
-    station.put("a.jpg", when=1000)
-    station.put("b.jpg", when=2000)
-    real, calls = Session.process, []
-
-    def process(self: Session, *arguments: Any, **more: Any) -> Any:
-        calls.append(1)
-        if len(calls) == 1:
-            raise ZeroDivisionError("ours")
-        return real(self, *arguments, **more)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Session, "process", process)
-        assert station.run() == 0
-    assert station.report("a.jpg")["reason"] == "ZeroDivisionError: ours"
-    assert station.report("b.jpg")["outcome"] == "done"
-
-
-def test_heartbeat_and_metrics(station: Station) -> None:
-    station.put("a.jpg")
-    station.run()
-    beat = json.loads((station.outbox / ".imagine-deblur/heartbeat.json").read_text())
-    assert beat["pid"] == os.getpid()
-    assert beat["state"] == "stopped"
-    text = events(station)
-    assert 'imagine_deblur_captures_total{outcome="done"} 1\n' in text
-    for line in text.splitlines():
-        assert line.startswith("# ") or len(line.split(" ")) == 2
-
-
-def test_memory_and_descriptors_stay_flat(station: Station, no_leaks: None) -> None:
-    for k in range(8):
-        station.put(f"{k}.jpg", capture_bytes(k))
-    station.run()
-
-
-def test_folders_that_may_not_coincide(station: Station) -> None:
-    station.outbox = station.inbox
-    with pytest.raises(OptionsError, match="OUTBOX"):
-        station.run()
-    with pytest.raises(OptionsError, match="stable_polls"):
-        WatchSettings(stable_polls=0)
-    with pytest.raises(OptionsError, match="patience"):
-        WatchSettings(patience=float("nan"))
-
-
-def test_the_command_line(station: Station) -> None:
-    station.put("a.jpg")
-    arguments = ["watch", str(station.inbox), str(station.outbox), "--once", "--poll", "0.01"]
-    assert main([*arguments, "--psf", "disk:2.5", "--model", "wiener", "--min-free", "0"]) == 0
-    with Image.open(station.outbox / "a.jpg") as image:
-        assert np.asarray(image).shape == (72, 96, 3)
-
-
-def test_an_outbox_that_refuses_results_makes_no_capture_poison(station: Station) -> None:
-    station.put("a.jpg")
-    refusals, reports = [1] * 5, [1] * 5
-    real_rename, real_write, real_unlink = Folder.rename, Folder.write, Folder.unlink
-
-    def rename(self: Folder, name: str, folder: Folder, new_name: str) -> None:
-        if new_name == "a.jpg" and refusals:
-            refusals.pop()
-            raise OSError(errno.EROFS, "read-only", new_name)
-        real_rename(self, name, folder, new_name)
-
-    def write(self: Folder, name: str, data: bytes, **more: Any) -> None:
-        if self.path.name == ".staging" and name.endswith(".json") and reports:
-            reports.pop()
-            raise OSError(errno.EROFS, "read-only", name)
-        real_write(self, name, data, **more)
-
-    def unlink(self: Folder, name: str) -> None:
-        if self.path.name == ".staging" and reports:
-            raise OSError(errno.EROFS, "read-only", name)
-        real_unlink(self, name)
-
-    service = station.service(once=False)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Folder, "rename", rename)
-        patch.setattr(Folder, "write", write)
-        patch.setattr(Folder, "unlink", unlink)
-        patch.setattr("imagine_deblur.watch.service._HOLD_LONGEST", 0.01)
-        patch.setattr("imagine_deblur.watch.service._HOLD_FIRST", 0.01)
-        thread = threading.Thread(target=service.run)
-        thread.start()
-        wait_for(lambda: (station.outbox / "a.jpg").exists())
-        service.stop()
-        thread.join()
-    assert station.report("a.jpg")["outcome"] == "done"
-    assert not refusals
-    assert not reports
-
-
-def test_what_a_killed_service_left_is_cleared(station: Station) -> None:
-    station.put("a.jpg")
-    station.run()
-    for folder in ("", ".staging", ".imagine-deblur", "quarantine"):
-        (station.outbox / folder).mkdir(exist_ok=True)
-        (station.outbox / folder / ".a.jpg.json.k3_x9abz.part").write_bytes(b"half")
-    (station.outbox / "users.part").write_bytes(b"not ours")
-    station.run()
-    assert station.litter() == ["users.part"]
-    assert station.outputs() == ["a.jpg"]

@@ -13,13 +13,8 @@ import pytest
 
 from imagine_deblur.watch.entry import DELIVERING, DONE, SEEN, STARTED, Entry, file_digest
 from imagine_deblur.watch.folders import Folder
-from imagine_deblur.watch.journal import (
-    NAME,
-    Journal,
-    JournalError,
-    decode_line,
-    encode_line,
-)
+from imagine_deblur.watch.journal import NAME, Journal, JournalError
+from imagine_deblur.watch.journal_lines import decode_line, encode_line
 
 
 @pytest.fixture

@@ -124,7 +124,7 @@ class LastGood:
                 if path is not None:
                     values[field] = os.fspath(self._folder.path / _name_of(field, path))
             return _options_of(values)
-        except (OSError, KeyError, TypeError, AttributeError, OptionsError):
+        except (OSError, LookupError, TypeError, ValueError, AttributeError, OptionsError):
             return None
 
     def settings(self) -> WatchSettings | None:
@@ -137,7 +137,7 @@ class LastGood:
             for name in _PATHS:
                 values[name] = None if values.get(name) is None else Path(values[name])
             return WatchSettings(**values)
-        except (OSError, KeyError, TypeError, ValueError):
+        except (OSError, LookupError, TypeError, ValueError, AttributeError, OptionsError):
             return None
 
     def _read(self) -> dict[str, Any] | None:

@@ -25,6 +25,7 @@ from imagine_deblur.watch.entry import (
     PASSED,
     QUARANTINED,
     Entry,
+    is_name,
 )
 from imagine_deblur.watch.folders import Folder, write_all
 from imagine_deblur.watch.inbox import wanted
@@ -350,9 +351,8 @@ def _read_report(folder: Folder, name: str) -> dict[str, Any] | None:
     texts = ("key", "capture", "output", "output_sha256", "outcome")
     if report is None or not all(isinstance(report.get(t), str) for t in texts):
         return None
-    if report["outcome"] not in _OUTCOMES or "/" in report["output"] + report["key"]:
-        return None
-    return report
+    names = (report["capture"], report["output"], report["key"])
+    return report if report["outcome"] in _OUTCOMES and all(map(is_name, names)) else None
 
 
 def _clear_parts(folder: Folder) -> None:

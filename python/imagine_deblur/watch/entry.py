@@ -92,6 +92,7 @@ _DEFAULTS: dict[str, Any] = {
     f.name: f.default for f in fields(Entry) if f.name not in ("key", "state")
 }
 _FIELDS = {"state", *_DEFAULTS}
+_NAMES = ("name", "output", "staged")
 _KINDS: dict[str, type] = {n: type(v) for n, v in _DEFAULTS.items()}
 
 
@@ -121,6 +122,21 @@ def key_digest(key: str) -> bytes:
     return hashlib.blake2b(key.encode(errors="replace"), digest_size=DIGEST).digest()
 
 
+def is_name(text: str) -> bool:
+    r"""Whether a text can be a file's name in a folder.
+
+    Examples
+    --------
+    >>> [is_name(n) for n in ("a.jpg", "", "..", "a/b", "a\0", "\ud800", "x" * 256)]
+    [True, False, False, False, False, False, False]
+    """
+    try:
+        data = os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return 0 < len(data) < 256 and text not in (".", "..") and not {"/", "\0"} & set(text)
+
+
 def boot_id() -> str:
     """Return a name for the running boot, empty where the system has none."""
     with suppress(OSError):
@@ -137,6 +153,8 @@ def clean_record(record: object) -> dict[str, Any] | None:
     for name, kind in _KINDS.items():
         value = record.get(name)
         if name in record and not _fits(value, kind):
+            return None
+        if name in _NAMES and value and not is_name(str(value)):
             return None
     if not _fits(record.get("n", 0), int):
         return None

@@ -27,13 +27,10 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import time
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from itertools import pairwise
-from typing import Any, BinaryIO
+from typing import Any
 
 from imagine_deblur.errors import ImagineDeblurError
 from imagine_deblur.watch.digests import DigestSet
@@ -42,22 +39,17 @@ from imagine_deblur.watch.entry import (
     FINAL,
     GONE,
     KNOWN,
-    SEEN,
     STARTED,
-    VANISHED,
     Entry,
     boot_id,
-    clean_record,
     file_digest,
     key_digest,
 )
 from imagine_deblur.watch.folders import Folder, write_all
+from imagine_deblur.watch.journal_lines import encode_line, read_records
 
 NAME = "journal.jsonl"
 
-_LINE = re.compile(rb'(\{.*),"crc":"([0-9a-f]{8})"\}', re.DOTALL)
-_BEGINNING = b'{"n":'
-_LONGEST_LINE = 1 << 16  # bytes; the longest of ours, of a name of 255 bytes, has under 4 kB
 _SHORT = 1000  # lines that are never too many
 _GROWTH = 4  # lines over those that remain before the file is written anew
 _COPIES = 2  # of each line after a compaction
@@ -67,53 +59,6 @@ _KEPT_DAMAGED = 2  # damaged files that stay for people to look at
 
 class JournalError(ImagineDeblurError, OSError):
     """The journal on disk may not say what this process believes: stop, and read it afresh."""
-
-
-def encode_line(record: Mapping[str, Any]) -> bytes:
-    """Return the journal line of a record, checksum and newline included.
-
-    Examples
-    --------
-    >>> decode_line(encode_line({"key": "k", "state": "seen"})[:-1])
-    {'key': 'k', 'state': 'seen'}
-    """
-    body = json.dumps(record, separators=(",", ":"), ensure_ascii=True)[:-1].encode()
-    return body + b',"crc":"%08x"}\n' % zlib.crc32(body)
-
-
-def decode_line(line: bytes) -> dict[str, Any] | None:
-    """Return the record of a line without its newline, None where it is damaged."""
-    match = _LINE.fullmatch(line)
-    if match is None or zlib.crc32(match[1]) != int(match[2], 16):
-        return None
-    try:
-        record = json.loads(match[1] + b"}")
-    except (ValueError, RecursionError):
-        return None
-    return clean_record(record)
-
-
-def read_records(file: BinaryIO) -> Iterator[tuple[dict[str, Any] | None, int]]:
-    """Yield (record, where it ends) of a file in constant memory; None for a damaged stretch."""
-    at = 0
-    while line := file.readline(_LONGEST_LINE):
-        begin, at = at, at + len(line)
-        body = line.removesuffix(b"\n")
-        if not body:
-            continue
-        record = decode_line(body)
-        if record is not None:
-            yield record, at
-            continue
-        # The newline between two records may be what was hit: look for each one's beginning.
-        yield None, begin
-        starts = [m.start() for m in re.finditer(re.escape(_BEGINNING), body)]
-        for start, after in pairwise([*starts, len(body) + 1]):
-            for end in (after - 1, after):
-                record = decode_line(body[start:end])
-                if record is not None:
-                    yield record, begin + end
-                    break
 
 
 def known_again(entry: Entry) -> dict[str, str]:
@@ -391,6 +336,3 @@ class Journal:
             if mark not in seen:
                 seen.add(mark)
                 yield key, name, file
-
-
-__all__ = ["SEEN", "VANISHED", "Entry", "Journal", "JournalError", "decode_line", "encode_line"]
