@@ -61,6 +61,7 @@ ROOMS_FOR_LATER = {
     "report_html",
     "train",
     "watch",
+    "xr",
 }
 
 

@@ -14,7 +14,15 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-for name in ("material", "mkdocstrings", "nbclient", "ipykernel", "matplotlib", "jinja2"):
+for name in (
+    "material",
+    "mkdocstrings",
+    "nbclient",
+    "ipykernel",
+    "matplotlib",
+    "jinja2",
+    "rioxarray",
+):
     pytest.importorskip(name, reason=f"{name} is not installed: pip install '.[docs]'")
 
 
@@ -75,7 +83,7 @@ def test_every_link_leads_somewhere_and_nothing_is_fetched(site):
 
 
 def test_notebooks_show_what_they_drew_and_printed(site):
-    for name in ("first_capture", "measuring_an_mtf"):
+    for name in ("first_capture", "measuring_an_mtf", "raster"):
         page = (site / "notebooks" / f"{name}.html").read_text("utf-8")
         assert f"{name}_0.png" in page
         assert (site / "notebooks" / f"{name}_0.png").stat().st_size > 2000

@@ -8,6 +8,7 @@ import pytest
 from imagine_deblur.errors import OptionsError
 from imagine_deblur.raster import required_margin
 from imagine_deblur.raster.bands import group_bands, names_of
+from imagine_deblur.raster.radiometry import anchored
 from imagine_deblur.raster.scale import scale_of
 from imagine_deblur.raster.validity import collar, fill, valid_rectangle
 from imagine_deblur.raster.windows import ALIGNMENT, cut, spans
@@ -101,6 +102,23 @@ def test_bands_are_named_and_grouped():
     assert [g.names for g in group_bands(["x", "a"], ["gray", "alpha"], None)] == [("x",)]
     with pytest.raises(OptionsError, match="one of b, g, r, nir"):
         group_bands(four, colours, ["r", "g", "swir"])
+
+
+def test_flat_fields_keep_their_mean_and_edges_are_left_alone():
+    rng = np.random.default_rng(2)
+    capture = np.full((1, 200, 160), 0.05, np.float32)
+    capture[:, :, 80:] = 0.6
+    capture += rng.normal(0, 0.003, capture.shape).astype(np.float32)
+    row, column = np.indices((200, 160))
+    bias = np.where(column < 80, 0.004, -0.002) + 0.05 * (np.abs(column - 79.5) < 6)
+    valid = row > 40
+    moved = anchored((capture + bias).astype(np.float32), capture, valid)
+    for field in (slice(8, 64), slice(104, 152)):
+        before, after = (v[0, 48:192, field].mean() for v in (capture, moved))
+        assert after == pytest.approx(before, rel=1e-3)
+    edge = slice(74, 86)
+    unmoved = (capture + bias)[0, 100, edge]
+    assert np.abs(moved[0, 100, edge] - unmoved).max() < 0.002
 
 
 def test_the_margin_grows_with_the_blur_and_shrinks_with_noise():

@@ -59,6 +59,23 @@ def test_every_type_is_restored_on_its_own_scale(tmp_path, dtype, bands):
     assert report.restored
 
 
+@pytest.mark.parametrize("dtype", list(RANGES))
+def test_uniform_fields_keep_their_mean_within_a_thousandth(tmp_path, dtype):
+    low, high = (1, 255) if dtype == "uint8" else (200, 9000)
+    sharp = rasterkit.scene(ROWS, COLUMNS, 3)
+    fields = {(40, 40): 0.3, (40, 220): 0.5, (200, 120): 0.8}
+    for (row, column), level in fields.items():
+        sharp[:, row : row + 96, column : column + 96] = level
+    values = rasterkit.as_type(rasterkit.blurred(sharp, noise=0.01), dtype, low=low, high=high)
+    source = rasterkit.write(tmp_path / "in.tif", values, photometric="RGB")
+    restore_raster(source, tmp_path / "out.tif", **ONE)
+    after = read(tmp_path / "out.tif")
+    for row, column in fields:
+        inside = (slice(None), slice(row + 16, row + 80), slice(column + 16, column + 80))
+        means = [v[inside].mean(axis=(1, 2), dtype=float) for v in (values, after)]
+        assert means[1] == pytest.approx(means[0], rel=1e-3)
+
+
 def test_bands_beyond_colour_are_restored_alone(tmp_path):
     source, _ = made(tmp_path, "uint16", 4, descriptions=("blue", "green", "red", "nir"))
     report = restore_raster(

@@ -10,6 +10,7 @@ from imagine_deblur.capture.result import Analysis
 from imagine_deblur.capture.ring_gain import FILTER_NSR_RANGE
 from imagine_deblur.errors import OptionsError
 from imagine_deblur.options import Options, PsfArgument
+from imagine_deblur.raster.radiometry import REACH_PX
 from imagine_deblur.raster.windows import ALIGNMENT
 from imagine_deblur.session_parts import Parts
 
@@ -29,7 +30,7 @@ def required_margin(psf: PsfArgument, **options: Any) -> int:
     -------
     int
         px, a multiple of 32: how far the Wiener inverse reaches, the network's halo, how far the
-        blur reaches in the reblur check, and one of its blocks.
+        blur reaches in the reblur check, one of its blocks, and the means of flat fields.
 
     Examples
     --------
@@ -51,5 +52,5 @@ def margin_of(parts: Parts, found: Analysis) -> int:
     """Return the margin for what was found in a scene; see `required_margin`."""
     if found.psf is None or found.sharp:
         return 0
-    margin = parts.reach_px(found) + ALIGNMENT
+    margin = parts.reach_px(found) + ALIGNMENT + REACH_PX
     return margin + -margin % ALIGNMENT

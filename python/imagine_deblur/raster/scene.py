@@ -14,6 +14,7 @@ from imagine_deblur.capture.result import Analysis, Capture
 from imagine_deblur.errors import OptionsError
 from imagine_deblur.options import PsfArgument
 from imagine_deblur.raster.bands import COLOUR, OTHERS, Bands
+from imagine_deblur.raster.radiometry import anchored
 from imagine_deblur.raster.scale import Scale, scale_of
 from imagine_deblur.raster.validity import Mask, fill, valid_rectangle
 from imagine_deblur.report import Report
@@ -95,12 +96,14 @@ class Group:
         if not valid.any():
             return values, None
         known = values if valid.all() else np.where(valid, values, values.dtype.type(0))
-        encoded = self.scale.encode(known)
+        encoded: NDArray[Any] = self.scale.encode(known)
         if not valid.all():
             encoded = _filled(encoded, valid)
         image = _as_image(encoded)
         result, report = session.restore_with_report(image, analysis=self.found)
-        planes = result[None] if result.ndim == 2 else np.moveaxis(result, -1, 0)
+        planes: NDArray[Any] = result[None] if result.ndim == 2 else np.moveaxis(result, -1, 0)
+        if encoded.dtype != np.uint8:  # bytes are rounded to more than this moves
+            planes = anchored(planes, encoded, valid)
         restored = self.scale.decode(planes, encoded, known)
         if self.nodata is not None and not np.isnan(self.nodata):
             restored = _kept_off(restored, values, self.nodata)
