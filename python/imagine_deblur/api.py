@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Unpack
 
 from imagine_deblur.options import OptionChanges, Options
-from imagine_deblur.report import Report
+from imagine_deblur.report import Report, warn_if_passed
 from imagine_deblur.session import Session
-from imagine_deblur.session_parts import Frame, Progress
+from imagine_deblur.session_parts import Progress
+from imagine_deblur.support.arrays import Frame
 from imagine_deblur.support.files import Source, Target
 
 
@@ -62,8 +63,8 @@ def restore(
 
     Parameters
     ----------
-    image : (R, C) or (R, C, 3) uint8 or float32 ndarray, C-contiguous
-        Encoded values; float32 in [0, 1].
+    image : (R, C) or (R, C, 3) uint8, uint16 or float32 ndarray, C-contiguous
+        Encoded values; uint16 with a full scale of 65535, float32 in [0, 1].
     out : ndarray, optional
         Receives the result; the shape and dtype of `image`, and not overlapping it.
     options : Options, optional
@@ -82,6 +83,11 @@ def restore(
     ImagineDeblurError
         See `Session.restore_with_report`.
 
+    Warns
+    -----
+    PassedThroughWarning
+        The capture comes back as it was; the message says why.
+
     Examples
     --------
     >>> import numpy as np
@@ -92,4 +98,6 @@ def restore(
     True
     """
     with Session(options, **changes) as session:
-        return session.restore(image, out=out, progress=progress)
+        restored, report = session.restore_with_report(image, out=out, progress=progress)
+    warn_if_passed(report, stacklevel=3)
+    return restored

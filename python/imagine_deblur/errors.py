@@ -12,12 +12,14 @@ exception                   also a              raised when
 `EstimationError`           `RuntimeError`      the image tells too little about its blur
 `CalibrationError`          `RuntimeError`      a calibration against a reference did not succeed
 `IntegrityError`            `RuntimeError`      memory or a file that results depend on is damaged
+`SessionBusyError`          `RuntimeError`      a session is asked for a frame in the middle of one
 `CancelledError`            `RuntimeError`      the caller's callback stopped the run
 `OutputExistsError`         `FileExistsError`   the output exists and overwriting was not asked for
 `MissingExtraError`         `ImportError`       an optional package is not installed
 ==========================  ==================  ====================================================
 
-Missing and unwritable files stay `OSError` with `errno` and `filename`.
+Missing and unwritable files stay `OSError` with `errno` and `filename`. `PassedThroughWarning` is
+the category of the warning that `restore` gives when it hands the capture back as it is.
 """
 
 from __future__ import annotations
@@ -124,8 +126,8 @@ class EstimationError(ImagineDeblurError, RuntimeError):
     Attributes
     ----------
     reason : str
-        One word: ``"flat"``, ``"dark"``, ``"saturated"``, ``"cloud"``, ``"small"`` or
-        ``"inconsistent"``.
+        One word: ``"flat"``, ``"dark"``, ``"saturated"``, ``"cloud"``, ``"small"``,
+        ``"inconsistent"``, or ``"wild"`` where no scene is like what undoing the blur would give.
     """
 
     def __init__(self, message: str, *, reason: str) -> None:
@@ -153,6 +155,14 @@ class IntegrityError(ImagineDeblurError, RuntimeError):
 
 class CancelledError(ImagineDeblurError, RuntimeError):
     """The run was stopped by its keep-going callback before the frame was finished."""
+
+
+class SessionBusyError(ImagineDeblurError, RuntimeError):
+    """A session is asked for a frame by the thread that is in the middle of one."""
+
+
+class PassedThroughWarning(UserWarning):
+    """`restore` handed the capture back as it is; the message says why."""
 
 
 class OutputExistsError(ImagineDeblurError, FileExistsError):

@@ -139,12 +139,14 @@ class Options:
     reblur_check: bool = _option(
         True,
         "blur the result again, compare it with the capture block by block, and replace what the "
-        "capture does not support",
+        "capture does not support; pass the capture through where that is most of it, or where "
+        "no scene is like what undoing the blur would give",
         _BLUR,
     )
     without_information: str = _option(
         "passthrough",
-        "when the blur cannot be estimated: write the capture as it is with a warning, or fail",
+        "when the blur cannot be estimated, or what comes out cannot be believed: write the "
+        "capture as it is with a warning, or fail",
         _BLUR,
         choices=WITHOUT_INFORMATION,
     )

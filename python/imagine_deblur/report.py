@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from imagine_deblur.errors import PassedThroughWarning
 
 SCHEMA = "imagine_deblur/report/1"
 """Name and version of the form of a report in JSON; `report.schema.json` describes it."""
@@ -23,7 +26,9 @@ class Report:
     rows, columns, bands : int
         The frame, px.
     restored : bool
-        False when the capture was passed through as it is; `warnings` says why.
+        False when the capture was passed through as it is.
+    passed_through : str or None
+        Why it was; None where it was restored, or ``model="identity"`` was asked for.
     model, model_sha256 : str, str or None
         The network (or ``"wiener"``), and its file's hash.
     engine, precision : str
@@ -92,6 +97,7 @@ class Report:
     version: str = ""
     quality: int | None = None
     output_bytes: int | None = None
+    passed_through: str | None = None
     block_map: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
@@ -103,6 +109,23 @@ class Report:
     def megapixels_per_second(self) -> float:
         """Frame area over total time, MP/s."""
         return self.rows * self.columns / 1e6 / self.seconds["total"]
+
+
+def warn_if_passed(report: Report, *, stacklevel: int) -> None:
+    """Warn that a capture was handed back as it is, unless that was asked for.
+
+    Parameters
+    ----------
+    report : Report
+    stacklevel : int
+        Of the caller's caller, as `warnings.warn` counts.
+    """
+    if report.passed_through is not None:
+        warnings.warn(
+            f"passed through unrestored: {report.passed_through}",
+            PassedThroughWarning,
+            stacklevel=stacklevel,
+        )
 
 
 def run_lengths(mask: NDArray[np.uint8] | None) -> dict[str, Any] | None:

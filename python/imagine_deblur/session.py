@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, Unpack
 
-import numpy as np
-
-from imagine_deblur import _core
 from imagine_deblur.capture.analysis import named_blur
 from imagine_deblur.capture.jpeg_file import JpegFile
 from imagine_deblur.capture.result import Analysis, Capture
-from imagine_deblur.coding import write_frame
-from imagine_deblur.errors import InputImageError, OptionsError
 from imagine_deblur.options import OptionChanges, Options
 from imagine_deblur.psf.field import PsfField
 from imagine_deblur.psf.models import PSF
-from imagine_deblur.report import Report
-from imagine_deblur.session_account import facts, plan_of, report_of
-from imagine_deblur.session_parts import Frame, Parts, Progress
-from imagine_deblur.support.files import Source, Target, choose_target, read_all, replacing
+from imagine_deblur.report import Report, warn_if_passed
+from imagine_deblur.session_account import plan_of
+from imagine_deblur.session_parts import Parts, Progress
+from imagine_deblur.session_run import process_file, restore_frame
+from imagine_deblur.support.arrays import Frame, as_samples, check_frame, check_out
+from imagine_deblur.support.files import Source, Target, choose_target
+from imagine_deblur.support.sharing import Turns
 
 
 class Session:
     """Restores frame after frame with the same options.
 
     Engine, worker threads, buffer pool and the last PSF's transfer function are made at the first
-    frame and kept. One frame at a time; use one session a thread.
+    frame and kept. One frame at a time: threads that share a session take turns. After a fork the
+    child makes its own threads and engine at its first frame. Pickled, a session is its options.
 
     Parameters
     ----------
@@ -60,6 +58,10 @@ class Session:
         if self.options.psf is not None:
             self.given = named_blur(self.options.psf)
         self.parts = Parts(self.options)
+        self._turns = Turns(self.parts.abandon)
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Options]]:
+        return type(self), (self.options,)
 
     def __enter__(self) -> Self:
         return self
@@ -74,7 +76,8 @@ class Session:
 
     def close(self) -> None:
         """Give threads, memory and the engine back; the session can be used again."""
-        self.parts.close()
+        with self._turns.one():
+            self.parts.close()
 
     def process(
         self, source: Source, output: Target = None, *, progress: Progress | None = None
@@ -104,43 +107,22 @@ class Session:
         MemoryBudgetError, EngineError, PsfError, OSError
             See `imagine_deblur.errors`.
         """
-        started = time.perf_counter()
-        path = os.fspath(source) if isinstance(source, str | os.PathLike) else None
-        data: str | bytes = path if path is not None else read_all(source)
-        target = choose_target(path, output, overwrite=self.options.overwrite)
-        file = JpegFile(data, self.options)
-        found = self.parts.analyse(file.capture, self.given)
-        file.forget_samples()
-        estimated = time.perf_counter()
-        run = self.parts.prepare(file.shape, found, float32=False)
-        said = facts(run, found)
-
-        def encode(descriptor: int) -> tuple[dict[str, Any], bytes | None]:
-            return write_frame(run, file, self.options, said, progress, descriptor)
-
-        if isinstance(target, Path):
-            with replacing(target, overwrite=self.options.overwrite) as descriptor:
-                native, _ = encode(descriptor)
-        else:
-            native, encoded = encode(-1)
-            assert encoded is not None
-            target.write(encoded)
-        return report_of(
-            self.parts,
-            run,
-            replace(found, warnings=(*found.warnings, *file.warnings())),
-            file.shape,
-            native,
-            source=path,
-            output=os.fspath(target) if isinstance(target, Path) else None,
-            times=(started, estimated),
-        )
+        with self._turns.one():
+            return process_file(self.parts, self.given, source, output, progress)
 
     def restore(
         self, image: Frame, *, out: Frame | None = None, progress: Progress | None = None
     ) -> Frame:
-        """See `restore_with_report`."""
-        return self.restore_with_report(image, out=out, progress=progress)[0]
+        """See `restore_with_report`; warns where the capture comes back as it was.
+
+        Warns
+        -----
+        PassedThroughWarning
+            With the reason.
+        """
+        restored, report = self.restore_with_report(image, out=out, progress=progress)
+        warn_if_passed(report, stacklevel=3)
+        return restored
 
     def restore_with_report(
         self,
@@ -155,8 +137,9 @@ class Session:
 
         Parameters
         ----------
-        image : (R, C) or (R, C, 3) uint8 or float32 ndarray, C-contiguous
-            Encoded values; float32 in [0, 1].
+        image : (R, C) or (R, C, 3) uint8, uint16 or float32 ndarray, C-contiguous
+            Encoded values; uint16 with a full scale of 65535, float32 in [0, 1]. 16 bits are
+            restored in float32, which takes two such arrays beside `max_ram`.
         out : ndarray, optional
             Receives the result; the shape and dtype of `image`, and not overlapping it.
         psf : PSF, optional
@@ -176,37 +159,30 @@ class Session:
         Raises
         ------
         InputImageError
-            Another dtype, shape or layout; the message names the conversion.
+            Another type, shape, layout or range; the message names the conversion.
+        OptionsError
+            `out` cannot receive the result.
+        SessionBusyError
+            Called from this session's own progress callback.
         """
-        started = time.perf_counter()
-        if not isinstance(image, np.ndarray):
-            raise InputImageError(f"expected an ndarray, got {type(image).__name__}")
-        shape = _core.frame_shape(image)
-        result = np.empty_like(image, order="C") if out is None else out
-        if out is not None and np.may_share_memory(image, out):
-            raise OptionsError("out", "an array", "memory that does not overlap the image")
-        found = self.analyse([image], psf=psf) if analysis is None else analysis
-        estimated = time.perf_counter()
-        run = self.parts.prepare(shape, found, float32=image.dtype == np.float32)
-        native = run.array(image, result, progress)
-        report = report_of(
-            self.parts,
-            run,
-            found,
-            shape,
-            native,
-            source=None,
-            output=None,
-            times=(started, estimated),
-        )
-        return result, report
+        frame = check_frame(image, max_pixels=self.options.max_pixels)
+        if out is not None:
+            check_out(out, frame)
+
+        def found(capture: Capture) -> Analysis:
+            if analysis is not None:
+                return analysis
+            return self.parts.analyse(capture, self._given(psf))
+
+        with self._turns.one():
+            return restore_frame(self.parts, frame, out, found, progress)
 
     def analyse(self, images: Sequence[Frame], *, psf: PSF | PsfField | None = None) -> Analysis:
         """Look once at what the parts of a scene, or the frames of one instrument, share.
 
         Parameters
         ----------
-        images : sequence of (R, C) or (R, C, 3) uint8 or float32 ndarray
+        images : sequence of (R, C) or (R, C, 3) uint8, uint16 or float32 ndarray
             Parts that are typical of all.
         psf : PSF, optional
             None takes the session's, or estimates it.
@@ -221,8 +197,12 @@ class Session:
         EstimationError
             As for `process`.
         """
-        given = self.given if psf is None else Analysis(psf, "given")
-        return self.parts.analyse(Capture(lambda: images), given)
+        frames = [check_frame(image, max_pixels=self.options.max_pixels) for image in images]
+        capture = Capture(lambda: [as_samples(frame) for frame in frames])
+        return self.parts.analyse(capture, self._given(psf))
+
+    def _given(self, psf: PSF | PsfField | None) -> Analysis | None:
+        return self.given if psf is None else Analysis(psf, "given")
 
     def plan(self, source: str | os.PathLike[str], output: Target = None) -> dict[str, Any]:
         """Say what `process` would do with a file, and write nothing.
@@ -240,10 +220,11 @@ class Session:
         path = os.fspath(source)
         target = choose_target(path, output, overwrite=self.options.overwrite)
         file = JpegFile(path, self.options)
-        found = self.parts.analyse(file.capture, self.given)
-        run = self.parts.prepare(file.shape, found, float32=False)
-        return {
-            "source": path,
-            "output": os.fspath(target) if isinstance(target, Path) else None,
-            **plan_of(self.parts, run, found, file.shape),
-        }
+        with self._turns.one():
+            found = self.parts.analyse(file.capture, self.given)
+            run = self.parts.prepare(file.shape, found, float32=False)
+            return {
+                "source": path,
+                "output": os.fspath(target) if isinstance(target, Path) else None,
+                **plan_of(self.parts, run, found, file.shape),
+            }

@@ -107,5 +107,6 @@ def report_of(
         block_map=None if check is None else check.frame_mask(shape[0], shape[1]),
         threads=parts.threads,
         warnings=found.warnings,
+        passed_through=found.passed if run.model is IDENTITY else None,
         version=VERSION,
     )

@@ -7,15 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from imagine_deblur import _core
 from imagine_deblur.capture.analysis import analyse
 from imagine_deblur.capture.result import Analysis, Capture
 from imagine_deblur.capture.ring_gain import RingGains
 from imagine_deblur.engines.deadline import Chooser
-from imagine_deblur.engines.model import IDENTITY, Model, build_engine, resolve_model
+from imagine_deblur.engines.model import IDENTITY, WIENER, Model, build_engine, resolve_model
 from imagine_deblur.errors import MemoryBudgetError
 from imagine_deblur.options import Options
 from imagine_deblur.planning import SHORTER_TILES, Budget, base_bytes, check_group, pool_bytes
@@ -24,10 +21,11 @@ from imagine_deblur.psf.models import PSF
 from imagine_deblur.restoration.reblur_check import ReblurCheck
 from imagine_deblur.restoration.stage import WienerStage
 from imagine_deblur.restoration.wiener import WienerSpec
+from imagine_deblur.support.arrays import Samples
 from imagine_deblur.support.process_memory import host_bytes, return_free_memory
+from imagine_deblur.support.sharing import keep_for_ever
 
 Progress = Callable[[float], object]
-Frame = NDArray[np.uint8] | NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ class Run:
             _keep_going(progress),
         )
 
-    def array(self, image: Frame, out: Frame, progress: Progress | None) -> dict[str, Any]:
+    def array(self, image: Samples, out: Samples, progress: Progress | None) -> dict[str, Any]:
         """Restore an array into another; return the core's account."""
         return _core.run_array(
             image,
@@ -124,6 +122,16 @@ class Parts:
         """Give threads, memory and the engine back."""
         self._workers = self._engine = self._stage = self._pool = None
 
+    def abandon(self) -> None:
+        """Forget threads, engine and pool without ending them: in a forked child.
+
+        Their threads live in the parent only, and to end them would be to wait for them for ever.
+        """
+        inherited = (self._workers, self._engine, self._stage, self._pool)
+        if any(part is not None for part in inherited):
+            keep_for_ever(inherited)
+        self._workers = self._engine = self._stage = self._pool = None
+
     @property
     def engine(self) -> tuple[tuple[object, ...], _core.Engine] | None:
         """The engine in use behind the key it was made for, None before the first frame."""
@@ -155,6 +163,8 @@ class Parts:
             capture,
             given,
             nsr=self.options.nsr,
+            trained=self.model.psf_range,
+            checked=self.options.reblur_check,
             raise_unknown=self.options.without_information == "error",
         )
 
@@ -179,17 +189,24 @@ class Parts:
             choice = self.chooser.choose(shape[0] * shape[1], self.options.deadline)
             model, folds = choice.model, choice.folds
         model = model.for_capture(found.gains)
-        if model.needs_psf and (found.psf is None or found.sharp):
+        if found.passed is not None or (model.needs_psf and found.psf is None):
             model = IDENTITY
+        elif found.untrained and model.is_network:
+            model = WIENER
         workers = self._threads()
         spec = model.wiener_spec(found.filter_nsr, checked=self.options.reblur_check)
-        stage = self._stage_for(found.psf, spec, model, found.gains if model.adapts else None)
+        stage = self._stage_for(found.psf, spec, model, self._gains_of(model, found))
         engine, options, wanted = self._fit(model, folds, stage, spec, shape, float32)
         if self._pool is None or self._pool.capacity != wanted:
             self._pool = None
             folder = "" if self.options.temp_dir is None else os.fspath(self.options.temp_dir)
             self._pool = _core.BufferPool(wanted, folder=folder)
         return Run(model, folds, spec, engine, stage, self._pool, workers, options)
+
+    @staticmethod
+    def _gains_of(model: Model, found: Analysis) -> RingGains | None:
+        """The learned gains, where the model's planes take them and they know such blurs."""
+        return found.gains if model.adapts and not found.untrained else None
 
     def reach_px(self, found: Analysis) -> int:
         """Return how far from a pixel the frame matters to its restoration, px.
@@ -201,7 +218,7 @@ class Parts:
         """
         model = self.model
         spec = model.wiener_spec(found.filter_nsr, checked=self.options.reblur_check)
-        stage = self._stage_for(found.psf, spec, model, found.gains if model.adapts else None)
+        stage = self._stage_for(found.psf, spec, model, self._gains_of(model, found))
         if stage is None:
             return model.halo
         reviewed = 0 if stage.reblur_check is None else stage.field.support_px()

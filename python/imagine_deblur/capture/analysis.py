@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 
 from imagine_deblur.capture import policy
 from imagine_deblur.capture.compression import shows_jpeg
+from imagine_deblur.capture.growth import power_growth
 from imagine_deblur.capture.result import Analysis, Capture
 from imagine_deblur.capture.ring_gain import RingGains, gains_for
-from imagine_deblur.capture.ring_spectra import ring_spectra
+from imagine_deblur.capture.ring_spectra import RingSpectra, ring_spectra
 from imagine_deblur.errors import EstimationError
 from imagine_deblur.psf.field import PsfField
 from imagine_deblur.psf.models import PSF
@@ -21,7 +23,13 @@ from imagine_deblur.psf.presets import named_psf
 
 
 def analyse(
-    capture: Capture, given: Analysis | None, *, nsr: float | None, raise_unknown: bool
+    capture: Capture,
+    given: Analysis | None,
+    *,
+    nsr: float | None,
+    trained: Mapping[str, tuple[float, float]] | None = None,
+    checked: bool = True,
+    raise_unknown: bool,
 ) -> Analysis:
     """Look at a capture once.
 
@@ -33,36 +41,47 @@ def analyse(
     nsr : float or None
         The noise-to-signal ratio that is given, for the PSF's own Wiener filters; None predicts
         the capture's gains.
+    trained : mapping of str to (float, float), optional
+        Ranges of the PSF that the network was trained for, see `ModelDescriptor.psf_range`.
+    checked : bool
+        Pass a capture through whose restoration would be wild, see `growth`.
     raise_unknown : bool
         Raise where the capture does not tell its blur; otherwise it is passed through.
 
     Raises
     ------
     EstimationError
-        The capture does not tell its blur, with `raise_unknown`.
+        The capture does not tell its blur or would become wild, with `raise_unknown`.
     """
     found = policy.judged(given or _estimated(capture, raise_unknown=raise_unknown))
     coded = capture.coded
     found = policy.passed_if_small(
         found, lambda: shows_jpeg(capture.images()) if coded is None else coded
     )
-    if found.sharp or found.psf is None:
+    if found.passed is not None or found.psf is None:
         return found
+    found = policy.kept_from_networks(found, trained)
+    spectra = ring_spectra(capture.images())
     if nsr is not None:
-        return replace(found, filter_nsr=nsr)
-    gains = _gains(capture, found)
-    return replace(found, gains=gains, filter_nsr=None if gains is None else gains.level)
+        found = replace(found, filter_nsr=nsr)
+    elif spectra is not None:
+        gains = _gains(capture, spectra, found)
+        found = replace(found, gains=gains, filter_nsr=gains.level)
+    if not checked or spectra is None:
+        return found
+    judged = policy.passed_if_wild(found, power_growth(spectra, found))
+    if raise_unknown and judged.passed is not None:
+        raise EstimationError(judged.passed, reason="wild")
+    return judged
 
 
-def _gains(capture: Capture, found: Analysis) -> RingGains | None:
-    """Learned gains of a capture, None where it is too small to tell its spectrum."""
+def _gains(capture: Capture, spectra: RingSpectra, found: Analysis) -> RingGains:
+    """Learned gains of a capture whose blur is known."""
     from imagine_deblur.psf.estimation.quantisation_table import table_scalars
 
-    spectra, known = ring_spectra(capture.images()), found.distribution
-    if spectra is None or found.psf is None:
-        return None
+    assert found.psf is not None, "nothing is undone without a PSF"
     table = table_scalars(capture.quantisation, known=capture.quantisation is not None)
-    facts = None if known is None else known.facts
+    facts = None if found.distribution is None else found.distribution.facts
     return gains_for(spectra, found.psf, table, moments=found.moments, facts=facts)
 
 
@@ -97,7 +116,7 @@ def _estimated(capture: Capture, *, raise_unknown: bool) -> Analysis:
     except EstimationError as error:
         if raise_unknown:
             raise
-        return Analysis(warnings=(f"passed through unrestored: {error}",))
+        return Analysis().passing(str(error))
     names, covariance = estimate.uncertain
     return Analysis(
         estimate.psf,

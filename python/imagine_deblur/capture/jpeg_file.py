@@ -60,6 +60,10 @@ class JpegFile:
             max_memory_bytes=self._max_memory_bytes,
         )
 
+    def rewind(self) -> None:
+        """Begin again at the first row."""
+        self.reader = self._open()
+
     @property
     def capture(self) -> Capture:
         """The file as what is looked at before it is restored."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,10 @@ class Analysis:
     gains : RingGains or None
         Learned filters, see `ring_gain`; None where the Wiener filters of the PSF are used: with a
         ratio that is given, or where the capture is too small to tell its spectrum.
+    untrained : bool
+        The blur is beyond what the network was trained for: the linear model takes its place.
+    passed : str or None
+        Why the capture is passed through; None where it is restored.
     warnings : tuple of str
     """
 
@@ -54,12 +58,19 @@ class Analysis:
     moments: OtfMoments | None = field(default=None, compare=False, repr=False)
     standard_errors: Mapping[str, float] = field(default_factory=dict, compare=False, repr=False)
     gains: RingGains | None = field(default=None, compare=False, repr=False)
+    untrained: bool = False
+    passed: str | None = None
     warnings: tuple[str, ...] = ()
 
     @property
     def blind(self) -> bool:
         """Whether `psf` is known from captures alone, this one or those of a record."""
-        return self.distribution is not None
+        return self.distribution is not None or self.psf_source == "estimated"
+
+    def passing(self, reason: str) -> Analysis:
+        """Return what is known, and that the capture is passed through for a reason."""
+        warning = f"passed through unrestored: {reason}"
+        return replace(self, passed=reason, gains=None, warnings=(*self.warnings, warning))
 
 
 @dataclass(frozen=True)

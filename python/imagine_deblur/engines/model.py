@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,6 +82,11 @@ class Model:
     def needs_psf(self) -> bool:
         """Whether the linear stage runs."""
         return self.linear or (self.descriptor is not None and bool(self.descriptor.nsr))
+
+    @property
+    def psf_range(self) -> Mapping[str, tuple[float, float]] | None:
+        """The PSFs a network was trained for, see `ModelDescriptor.psf_range`; None without one."""
+        return None if self.descriptor is None else self.descriptor.psf_range
 
     @property
     def _takes_capture_only(self) -> bool:

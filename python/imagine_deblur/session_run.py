@@ -1,0 +1,140 @@
+"""One frame through a session's parts: run it, look at what came out, pass through what lies."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imagine_deblur.capture import policy
+from imagine_deblur.capture.jpeg_file import JpegFile
+from imagine_deblur.capture.result import Analysis, Capture
+from imagine_deblur.coding import write_frame
+from imagine_deblur.errors import EstimationError
+from imagine_deblur.report import Report
+from imagine_deblur.session_account import facts, report_of
+from imagine_deblur.session_parts import Parts, Progress, Run
+from imagine_deblur.support.arrays import Frame, as_samples, deliver
+from imagine_deblur.support.files import Source, Target, choose_target, read_all, replacing
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What a frame ran through, what was known of it, the core's account."""
+
+    run: Run
+    found: Analysis
+    native: dict[str, Any]
+    encoded: bytes | None = None
+
+
+def process_file(
+    parts: Parts,
+    given: Analysis | None,
+    source: Source,
+    output: Target,
+    progress: Progress | None,
+) -> Report:
+    """Restore a JPEG into a JPEG, see `Session.process`."""
+    started, options = time.perf_counter(), parts.options
+    path = os.fspath(source) if isinstance(source, str | os.PathLike) else None
+    data: str | bytes = path if path is not None else read_all(source)
+    target = choose_target(path, output, overwrite=options.overwrite)
+    file = JpegFile(data, options)
+    found = parts.analyse(file.capture, given)
+    file.forget_samples()
+    estimated = time.perf_counter()
+    if isinstance(target, Path):
+        with replacing(target, overwrite=options.overwrite) as descriptor:
+            done = _run_file(parts, file, found, descriptor, progress)
+    else:
+        done = _run_file(parts, file, found, -1, progress)
+        assert done.encoded is not None
+        target.write(done.encoded)
+    return report_of(
+        parts,
+        done.run,
+        replace(done.found, warnings=(*done.found.warnings, *file.warnings())),
+        file.shape,
+        done.native,
+        source=path,
+        output=os.fspath(target) if isinstance(target, Path) else None,
+        times=(started, estimated),
+    )
+
+
+def _run_file(
+    parts: Parts, file: JpegFile, found: Analysis, descriptor: int, progress: Progress | None
+) -> _Outcome:
+    def once(found: Analysis, progress: Progress | None) -> _Outcome:
+        run = parts.prepare(file.shape, found, float32=False)
+        said = facts(run, found)
+        native, encoded = write_frame(run, file, parts.options, said, progress, descriptor)
+        return _Outcome(run, found, native, encoded)
+
+    done = once(found, progress)
+    doubted = _doubted(parts, done, file.shape)
+    if doubted is None:
+        return done
+    if descriptor >= 0:  # what was written is not worth keeping
+        os.ftruncate(descriptor, 0)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    file.rewind()
+    return once(doubted, None)
+
+
+def restore_frame(
+    parts: Parts,
+    frame: Frame,
+    out: Frame | None,
+    analyse: Callable[[Capture], Analysis],
+    progress: Progress | None,
+) -> tuple[Frame, Report]:
+    """Restore an array that was checked, see `Session.restore_with_report`."""
+    started = time.perf_counter()
+    samples = as_samples(frame)
+    shape = (frame.shape[0], frame.shape[1], 1 if frame.ndim == 2 else 3)
+    direct = samples is frame  # else 16 bits, restored as float32
+    receives = np.empty_like(samples) if out is None or not direct else out
+    found = analyse(Capture(lambda: [samples]))
+    estimated = time.perf_counter()
+
+    def once(found: Analysis, progress: Progress | None) -> _Outcome:
+        run = parts.prepare(shape, found, float32=samples.dtype == np.float32)
+        return _Outcome(run, found, run.array(samples, receives, progress))  # type: ignore[arg-type]
+
+    done = once(found, progress)
+    if (doubted := _doubted(parts, done, shape)) is not None:
+        done = once(doubted, None)
+    result: Frame = receives
+    if not direct:
+        result = np.empty_like(frame) if out is None else out
+        deliver(receives, result)  # type: ignore[arg-type]
+    times = (started, estimated)
+    return result, report_of(
+        parts, done.run, done.found, shape, done.native, source=None, output=None, times=times
+    )
+
+
+def _doubted(parts: Parts, done: _Outcome, shape: tuple[int, int, int]) -> Analysis | None:
+    """What is to be believed of a frame whose restoration the reblur check did not; else None.
+
+    Raises
+    ------
+    EstimationError
+        It is not to be believed, with ``without_information="error"``.
+    """
+    check = None if done.run.stage is None else done.run.stage.reblur_check
+    if check is None:
+        return None
+    doubted = policy.passed_if_refuted(done.found, check.frame_mask(shape[0], shape[1]))
+    if doubted.passed is None:
+        return None
+    if parts.options.without_information == "error":
+        raise EstimationError(doubted.passed, reason="wild")
+    return doubted
