@@ -34,7 +34,21 @@ ModelArgument = str | os.PathLike[str] | Callable[[NDArray[np.float32]], NDArray
 PsfArgument = PSF | PsfField | NDArray[Any] | str | os.PathLike[str] | None
 PathArgument = str | os.PathLike[str] | None
 
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+_UNITS = {
+    "": 1,
+    "k": 10**3,
+    "m": 10**6,
+    "g": 10**9,
+    "t": 10**12,
+    "ki": 2**10,
+    "mi": 2**20,
+    "gi": 2**30,
+    "ti": 2**40,
+}
+
+LEAST_RAM = 1_000_000
+"""Smallest `Options.max_ram`. The interpreter alone takes fifty times as much: such a number was
+meant to have a unit."""
 
 
 def parse_bytes(name: str, value: int | str) -> int:
@@ -54,7 +68,7 @@ def parse_bytes(name: str, value: int | str) -> int:
     if isinstance(value, int) and not isinstance(value, bool):
         result = value
     elif isinstance(value, str):
-        match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmg]i?)?b?\s*", value.lower())
+        match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmgt]i?)?b?\s*", value.lower())
         if match:
             result = float(match[1]) * _UNITS[match[2] or ""]
     if 1 <= result < 2**63:
@@ -265,7 +279,12 @@ class Options:
             value = getattr(self, name)
             if value is not None and not (is_finite(value) and value > 0):
                 raise OptionsError(name, value, "a positive number, or None")
-        parse_bytes("max_ram", self.max_ram)
+        if self.ram_bytes < LEAST_RAM:
+            raise OptionsError(
+                "max_ram",
+                self.max_ram,
+                "at least 1MB; a number without a unit is bytes, so 300 megabytes are '300MB'",
+            )
         if self.max_bytes is not None:
             parse_bytes("max_bytes", self.max_bytes)
         if self.quality != "auto":

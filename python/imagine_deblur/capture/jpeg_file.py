@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from imagine_deblur import _core
 from imagine_deblur.capture.result import Capture
+from imagine_deblur.errors import MemoryBudgetError
 from imagine_deblur.options import Options
 from imagine_deblur.support.provenance import comment, xmp
 
@@ -53,11 +54,26 @@ class JpegFile:
         )
 
     def _open(self) -> _core.JpegReader:
-        return _core.JpegReader(
-            self._data,
-            salvage=self._options.salvage,
-            max_pixels=self._options.max_pixels,
-            max_memory_bytes=self._max_memory_bytes,
+        try:
+            return _core.JpegReader(
+                self._data,
+                salvage=self._options.salvage,
+                max_pixels=self._options.max_pixels,
+                max_memory_bytes=self._max_memory_bytes,
+            )
+        except MemoryBudgetError as error:
+            raise self._in_terms_of_max_ram(error) from None
+
+    def _in_terms_of_max_ram(self, error: MemoryBudgetError) -> MemoryBudgetError:
+        name = f"{self._data}: " if isinstance(self._data, str) else ""
+        wanted, allowed = error.wanted or 0, error.allowed or self._max_memory_bytes
+        least = -(-wanted * _DECODER_SHARE // 1_000_000)
+        return MemoryBudgetError(
+            f"{name}libjpeg takes {wanted} bytes for this frame and may take {allowed}, "
+            f"1/{_DECODER_SHARE} of max_ram: raise max_ram (--max-ram) to {least}MB or more. A "
+            "progressive JPEG takes the most; as baseline it takes little",
+            wanted=error.wanted,
+            allowed=error.allowed,
         )
 
     def rewind(self) -> None:

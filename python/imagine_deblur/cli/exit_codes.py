@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import errno
+import os
 
 from imagine_deblur import errors
 from imagine_deblur.errors import (
@@ -26,6 +27,32 @@ _EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (OptionsError, 2),
     (PsfError, 2),
 )
+
+
+_CURES = {
+    errno.ENOENT: "check the path",
+    errno.EACCES: "check the permissions",
+    errno.EPERM: "check the permissions",
+    errno.ENOTDIR: "a part of the path is a file; check the path",
+    errno.EISDIR: "it is a folder; give a file",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EROFS: "choose a folder that can be written",
+    errno.ENOSPC: "free some space, or choose another folder",
+    errno.EDQUOT: "free some space, or choose another folder",
+    errno.EIO: "the disk or the card fails; copy what it still gives",
+}
+"""What to do where the system alone says what is wrong."""
+
+
+def told(error: BaseException) -> str:
+    """Return an exception for people: the file once, what is wrong, what to do."""
+    if not isinstance(error, OSError) or error.filename is None or not error.strerror:
+        return str(error) or "out of memory"
+    name = os.fsdecode(error.filename)
+    words = error.strerror.removeprefix(f"{name}: ")
+    if error.errno in _CURES and words.endswith(os.strerror(error.errno)):
+        words = f"{words}; {_CURES[error.errno]}"
+    return f"{name}: {words}"
 
 
 def exit_code(error: BaseException) -> int:

@@ -6,7 +6,7 @@ import json
 import os
 from typing import Any
 
-from imagine_deblur.cli.exit_codes import exit_code
+from imagine_deblur.cli.exit_codes import exit_code, told
 from imagine_deblur.report import SCHEMA, Report
 
 
@@ -30,7 +30,7 @@ def failed_line(source: str | os.PathLike[str] | None, error: BaseException) -> 
         "source": None if source is None else os.fspath(source),
         "outcome": "failed",
         "kind": type(error).__name__,
-        "error": str(error),
+        "error": told(error),
         "exit_code": exit_code(error),
     }
     return json.dumps(values)

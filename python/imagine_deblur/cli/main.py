@@ -23,7 +23,7 @@ from imagine_deblur.cli import (
     watch,
 )
 from imagine_deblur.cli.configuration import apply as configure
-from imagine_deblur.cli.exit_codes import exit_code
+from imagine_deblur.cli.exit_codes import exit_code, told
 from imagine_deblur.cli.logs import set_up
 from imagine_deblur.cli.parser import Parser
 from imagine_deblur.errors import ImagineDeblurError, OptionsError
@@ -93,6 +93,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _log.error("%s", error)
         return 4
     except (ImagineDeblurError, OSError, MemoryError) as error:
-        _log.error("%s", str(error) or "out of memory")
+        _log.error("%s", told(error))
         return exit_code(error)
     return code

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagine_deblur.cli import rasters
 from imagine_deblur.cli.captures import Found, Job, find_captures
-from imagine_deblur.cli.exit_codes import exit_code
+from imagine_deblur.cli.exit_codes import exit_code, told
 from imagine_deblur.cli.lines import failed_line, restored_line, skipped_line
 from imagine_deblur.cli.options import add_options, be_polite, options_from
 from imagine_deblur.cli.progress import STATUS, BatchProgress, in_words
@@ -167,10 +167,10 @@ class _Batch:
         _log.debug("%s, %s", self._progress.text(), job.source)
 
     def _failed(self, job: Job, error: BaseException) -> None:
-        self._summary.add(job.source, "failed", str(error))
+        text = told(error)
+        self._summary.add(job.source, "failed", text)
         self._progress.finished(worked=False)
         self._print(failed_line(job.source, error), "")
-        text = str(error)
         _log.error("%s", text if job.source in text else f"{job.source}: {text}")
 
     def _print(self, line: str, words: str) -> None:
@@ -206,6 +206,10 @@ class _Batch:
 def _pipe(parsed: argparse.Namespace, options: Options) -> int:
     if parsed.dry_run:
         raise OptionsError("--dry-run", "-", "files and folders")
+    if parsed.output in (None, "-") and sys.stdout.isatty():
+        raise OptionsError(
+            "output", "-", "a file (-o FILE) or a pipe: a terminal cannot show a JPEG"
+        )
     most = options.ram_bytes // _INPUT_SHARE
     data = sys.stdin.buffer.read(most + 1)
     if len(data) > most:

@@ -219,8 +219,8 @@ def resolve_model(argument: ModelArgument, precision: str = "f32") -> Model:
     Raises
     ------
     EngineError
-        A bundled name this installation lacks, a file that is not a usable network, or int8 of a
-        network that has no such sibling.
+        Neither a name nor a file, a bundled name this installation lacks, a file that is not a
+        usable network, or int8 of a network that has no such sibling.
     OSError
         The file cannot be read.
     """
@@ -238,6 +238,13 @@ def resolve_model(argument: ModelArgument, precision: str = "f32") -> Model:
         raise EngineError(
             f"model {name!r} is not in this installation; it has: "
             f"{', '.join([*bundled, 'wiener', 'identity'])}",
+            model=name,
+        )
+    if not Path(name).is_file():
+        raise EngineError(
+            f"model {name!r} is neither a file nor one of "
+            f"{', '.join(['auto', *bundled, WIENER.name, IDENTITY.name])}: give one of these, or "
+            "the path of an ONNX file",
             model=name,
         )
     return _network(Path(name).stem, Path(name), precision)

@@ -34,7 +34,10 @@ def read_document(path: str | os.PathLike[str]) -> object:
     try:
         value: object = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise PsfError(f"{source}: not a JSON document: {error}") from error
+        raise PsfError(
+            f"{source}: not a JSON document, so no PSF record ({error}): make one with "
+            "`imagine-deblur psf estimate` or `psf calibrate`"
+        ) from error
     return value
 
 

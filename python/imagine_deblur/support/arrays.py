@@ -24,7 +24,24 @@ _TAKEN = "uint8, uint16, or float32 in [0, 1]"
 
 
 def check_frame(image: object, *, max_pixels: int) -> Frame:
-    """Return the array that is to be restored.
+    """Return the array that is to be restored: what `check_picture` takes, in one piece.
+
+    Raises
+    ------
+    InputImageError
+        As `check_picture`, and of strides that skip; the message names the cure.
+    """
+    frame = check_picture(image, max_pixels=max_pixels)
+    if not frame.flags.c_contiguous:
+        raise InputImageError(
+            f"image has strides {frame.strides} and is not C-contiguous: pass "
+            "numpy.ascontiguousarray(image)"
+        )
+    return frame
+
+
+def check_picture(image: object, *, max_pixels: int) -> Frame:
+    """Return an array whose samples can be used.
 
     Parameters
     ----------
@@ -35,7 +52,7 @@ def check_frame(image: object, *, max_pixels: int) -> Frame:
     Raises
     ------
     InputImageError
-        No array of a type, shape, layout or range that can be restored; the message names the cure.
+        No array of a type, shape or range that can be used; the message names the cure.
     """
     if not isinstance(image, np.ndarray):
         raise InputImageError(
@@ -50,11 +67,6 @@ def check_frame(image: object, *, max_pixels: int) -> Frame:
         )
     _check_dtype(image)
     _check_shape(image, max_pixels)
-    if not image.flags.c_contiguous:
-        raise InputImageError(
-            f"image has strides {image.strides} and is not C-contiguous: pass "
-            "numpy.ascontiguousarray(image)"
-        )
     if image.dtype == np.float32:
         _check_range(image)
     return image

@@ -14,6 +14,12 @@ from typing import IO
 
 from imagine_deblur.errors import InputImageError, OptionsError, OutputExistsError
 
+_OTHER_KINDS = (
+    *(".avif", ".bmp", ".dng", ".exr", ".gif", ".heic", ".j2k", ".jp2", ".jxl", ".npy", ".npz"),
+    *(".pdf", ".png", ".raw", ".tif", ".tiff", ".webp"),
+)
+"""Suffixes that a JPEG must not have."""
+
 Source = str | os.PathLike[str] | bytes | IO[bytes]
 Target = str | os.PathLike[str] | IO[bytes] | None
 
@@ -221,11 +227,11 @@ def choose_target(path: str | None, output: Target, *, overwrite: bool) -> Path 
     Raises
     ------
     OptionsError
-        No output and no path, or the output is the source.
+        No output and no path, the output is the source, or is named as what is no JPEG.
     OutputExistsError
         The output exists and `overwrite` is false.
     OSError
-        The source cannot be read.
+        The source cannot be read, or the output's folder is not there or cannot be written.
     """
     target: Path | IO[bytes]
     if output is not None:
@@ -239,7 +245,24 @@ def choose_target(path: str | None, output: Target, *, overwrite: bool) -> Path 
             raise OptionsError("output", os.fspath(target), "a file other than the source")
         if not overwrite:
             raise OutputExistsError(target)
+    if isinstance(target, Path):
+        _check_place(target)
     if path is not None:
         with open(path, "rb"):  # a missing or forbidden source is named before any work
             pass
     return target
+
+
+def _check_place(target: Path) -> None:
+    """Refuse, before any work, a name that is no JPEG's and a folder that takes no file."""
+    if target.suffix.lower() in _OTHER_KINDS:
+        raise OptionsError(
+            "output", os.fspath(target), "a name that ends in .jpg: the result is a JPEG"
+        )
+    folder = target.parent
+    if not folder.exists():
+        words = f"its folder does not exist; make it first: mkdir -p {folder}"
+        raise FileNotFoundError(errno.ENOENT, words, os.fspath(target))
+    if folder.is_dir() and not os.access(folder, os.W_OK):
+        words = "its folder cannot be written; choose another, or change its permissions"
+        raise PermissionError(errno.EACCES, words, os.fspath(target))

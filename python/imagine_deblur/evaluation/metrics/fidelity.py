@@ -11,6 +11,7 @@ from imagine_deblur.evaluation.metrics.filters import filter_valid, gaussian_tap
 FloatArray = npt.NDArray[np.floating]
 
 PSNR_CAP_DB = 60.0
+_FULL_SCALES = {"uint8": 255, "uint16": 65535}
 _SSIM_TAPS = gaussian_taps(1.5, 11)
 # Rows per strip.
 _STRIP = 64
@@ -102,4 +103,8 @@ def _check_pair(image: FloatArray, truth: FloatArray) -> None:
         raise InputImageError(f"images of shape {image.shape} and {truth.shape} do not compare")
     for array in (image, truth):
         if not np.issubdtype(array.dtype, np.floating):
-            raise InputImageError(f"samples are {array.dtype}; divide by 255 as float32 first")
+            scale = _FULL_SCALES.get(array.dtype.name, "their full scale")
+            raise InputImageError(
+                f"samples are {array.dtype}; metrics take floats in [0, 1]: divide by {scale} as "
+                "float32 first"
+            )

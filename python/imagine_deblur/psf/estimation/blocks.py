@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imagine_deblur.errors import EstimationError, InputImageError
+from imagine_deblur.support.arrays import LONGEST_SIDE, as_samples, check_picture
 from imagine_deblur.support.colour import LUMA_WEIGHTS
 
 FloatArray = npt.NDArray[np.float32]
@@ -71,19 +72,11 @@ def check_image(image: Image, smallest: int) -> Image:
     Raises
     ------
     InputImageError
-        Not uint8 or float32, not (R, C) or (R, C, 3), or values that are not finite.
+        See `support.arrays.check_picture`.
     EstimationError
         A side is shorter than `smallest` px (reason ``"small"``).
     """
-    image = np.asarray(image)
-    if image.ndim == 3 and image.shape[2] == 1:
-        image = image[:, :, 0]
-    shaped = image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
-    if not shaped or image.dtype not in (np.uint8, np.float32):
-        raise InputImageError(
-            f"image is {image.dtype} of shape {image.shape}; "
-            "it must be uint8 or float32 of shape (R, C) or (R, C, 3)"
-        )
+    image = as_samples(check_picture(image, max_pixels=LONGEST_SIDE**2))
     if min(image.shape[:2]) < smallest:
         raise EstimationError(
             f"a frame of {image.shape[0]}x{image.shape[1]} px is too small to estimate its blur; "

@@ -29,6 +29,7 @@ _DISAGREEMENT, _DISAGREEING_SHARE = 3.0, 0.4  # deviations, share of the capture
 _SURELY_MOTION = 0.85  # keeps nine motions of ten on the validation split, and one shake of 30
 _LEAST_CONTRAST = 1.0  # nats between low and high frequencies; white noise has none
 
+_CURE = "its blur cannot be told; give the PSF, or a record of other captures of the lens"
 _MESSAGES = {
     "flat": "nothing but flat areas and noise",
     "dark": "nothing but dark areas",
@@ -247,16 +248,12 @@ def summary_of(image: Image) -> Summary:
     if isinstance(summary, BlockClasses):
         shares = {kind: summary.share(kind) for kind in _MESSAGES}
         reason = max(shares, key=lambda kind: shares[kind])
-        raise EstimationError(
-            f"the capture shows {_MESSAGES[reason]}: its blur cannot be told", reason=reason
-        )
+        raise EstimationError(f"the capture shows {_MESSAGES[reason]}: {_CURE}", reason=reason)
     typical = summary.curves[1]
     low = typical[(FREQUENCY > 0.025) & (FREQUENCY < 0.06)].mean()
     high = typical[(FREQUENCY > 0.35) & (FREQUENCY < 0.5)].mean()
     if low - high < _LEAST_CONTRAST:
-        raise EstimationError(
-            f"the capture shows {_MESSAGES['flat']}: its blur cannot be told", reason="flat"
-        )
+        raise EstimationError(f"the capture shows {_MESSAGES['flat']}: {_CURE}", reason="flat")
     return summary
 
 

@@ -1,0 +1,91 @@
+"""Every row of the page of errors: the call fails as it says, with the message it shows."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from error_rows import ARRAYS, CALLS, COMMANDS, Call, Command, matches, page
+from imagine_deblur.cli.main import main
+from imagine_deblur.degradation.forward import degrade
+from imagine_deblur.errors import ImagineDeblurError
+from imagine_deblur.psf import PSF
+from imagine_deblur.psf.record import save_record
+from jpegkit import jpeg
+from synthetic import natural
+
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "errors.md"
+CAPTURE = degrade(
+    natural(160, 192, seed=4), PSF.defocus(3.0), noise=0.004, rng=np.random.default_rng(1)
+)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with the files that the rows name."""
+    whole = jpeg(CAPTURE, 92)
+    contents = {
+        "capture.jpg": whole,
+        "there.jpg": whole,
+        "empty.jpg": b"",
+        "cut.jpg": whole[: len(whole) // 2],
+        "progressive.jpg": jpeg(np.tile(CAPTURE, (4, 4, 1)), 92, progressive=True),
+    }
+    for name, data in contents.items():
+        (tmp_path / name).write_bytes(data)
+    save_record(tmp_path / "later.json", PSF.defocus(3.0))
+    document = json.loads((tmp_path / "later.json").read_text())
+    (tmp_path / "later.json").write_text(json.dumps(document | {"version": 99}))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("row", [*ARRAYS, *CALLS], ids=lambda row: row.shown)
+def test_a_call_says_what_the_page_shows(row: Call, place: Path) -> None:
+    before = sorted(place.iterdir())
+    with pytest.raises(ImagineDeblurError) as caught:
+        row.run()
+    assert type(caught.value) is row.kind
+    assert matches(row.says, str(caught.value)), str(caught.value)
+    assert sorted(place.iterdir()) == before
+
+
+@pytest.mark.parametrize("row", COMMANDS, ids=lambda row: row.arguments)
+def test_a_command_says_what_the_page_shows(
+    row: Command, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.read_bytes() for path in place.iterdir()}
+    assert main(row.arguments.split()) == row.code
+    said = capsys.readouterr().err.strip()
+    assert matches(row.says, said), said
+    assert {path: path.read_bytes() for path in place.iterdir()} == before
+
+
+def test_the_page_is_made_of_the_rows() -> None:
+    assert PAGE.read_text("utf-8") == page(), "python tests/support/error_rows.py > errors.md"
+
+
+def test_a_file_is_named_once() -> None:
+    for row in COMMANDS:
+        names = [name for name in row.arguments.split() if name.endswith(".jpg")]
+        assert all(row.says.count(name) <= 1 for name in names), row.says
+
+
+def test_a_jpeg_does_not_go_to_a_terminal(place: Path) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "imagine_deblur", "process", "-", "--model", "wiener"]
+    with (place / "capture.jpg").open("rb") as capture:
+        done = subprocess.run(
+            command, stdin=capture, stdout=theirs, stderr=subprocess.PIPE, check=False, timeout=60
+        )
+    os.close(theirs)
+    os.close(ours)
+    assert done.returncode == 2
+    assert b"a file (-o FILE) or a pipe" in done.stderr
