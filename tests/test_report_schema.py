@@ -37,7 +37,8 @@ def plain(report: Report) -> dict[str, Any]:
 
 
 def test_the_schema_names_every_field_and_the_version(schema):
-    names = {field.name for field in fields(Report)} - {"block_map"} | {"blocks", "schema"}
+    names = {field.name for field in fields(Report)} - {"block_map", "error_map"}
+    names |= {"blocks", "expected_error", "schema"}
     restoration = schema["$defs"]["restoration"]
     assert set(restoration["properties"]) == set(restoration["required"]) == names
     assert schema["$defs"]["schema"]["const"] == SCHEMA

@@ -157,6 +157,12 @@ class Options:
         "no scene is like what undoing the blur would give",
         _BLUR,
     )
+    error_map: bool = _option(
+        False,
+        "put into the report, for each block of 32 px, the error to expect for what is not known "
+        "of the blur",
+        _BLUR,
+    )
     without_information: str = _option(
         "passthrough",
         "when the blur cannot be estimated, or what comes out cannot be believed: write the "
@@ -323,6 +329,7 @@ class OptionChanges(TypedDict, total=False):
     precision: str
     nsr: float | None
     reblur_check: bool
+    error_map: bool
     without_information: str
     self_ensemble: int
     deadline: float | None

@@ -54,9 +54,14 @@ class Report:
     replaced_blocks : int
         Blocks that the reblur check replaced.
     block_map : (n, m) uint8 ndarray or None
-        What became of each block of 32 x 32 px: 0 the network's restoration was kept, 1 the base
-        Wiener restoration took its place, 2 the capture did. None where nothing was reviewed. In
-        `as_dict` it is ``blocks``, see `run_lengths`.
+        What each block of 32 x 32 px is: 0 the network's restoration, 1 the linear one, 2 the
+        capture as it was. Without the reblur check all blocks are alike. In `as_dict` it is
+        ``blocks``, see `run_lengths`.
+    error_map : (n, m) float64 ndarray or None
+        With ``error_map=True``: the RMS error of each block's luma to expect for what is not known
+        of the blur, full scale 1, see `capture.blur_error`. None where that is not asked for, where
+        nothing was undone, or where the PSF is taken as certain. In `as_dict` it is
+        ``expected_error``: ``side``, px, and ``rows`` of values.
     threads : int
     warnings : tuple of str
     version : str
@@ -99,11 +104,18 @@ class Report:
     output_bytes: int | None = None
     passed_through: str | None = None
     block_map: NDArray[np.uint8] | None = field(default=None, repr=False, compare=False)
+    error_map: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, ready for `json.dumps`."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "block_map"}
-        return {"schema": SCHEMA, **plain, "blocks": run_lengths(self.block_map)}
+        maps = {"block_map", "error_map"}
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in maps}
+        return {
+            "schema": SCHEMA,
+            **plain,
+            "blocks": run_lengths(self.block_map),
+            "expected_error": _rounded(self.error_map),
+        }
 
     @property
     def megapixels_per_second(self) -> float:
@@ -126,6 +138,13 @@ def warn_if_passed(report: Report, *, stacklevel: int) -> None:
             PassedThroughWarning,
             stacklevel=stacklevel,
         )
+
+
+def _rounded(errors: NDArray[np.float64] | None) -> dict[str, Any] | None:
+    """A map of errors as plain JSON values with three digits."""
+    if errors is None:
+        return None
+    return {"side": 32, "rows": [[float(f"{v:.3g}") for v in row] for row in errors]}
 
 
 def run_lengths(mask: NDArray[np.uint8] | None) -> dict[str, Any] | None:

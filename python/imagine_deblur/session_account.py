@@ -5,10 +5,15 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from imagine_deblur._version import VERSION
 from imagine_deblur.capture.result import Analysis
 from imagine_deblur.engines.model import IDENTITY
 from imagine_deblur.report import Report
+from imagine_deblur.restoration.pieces import BLOCK
+from imagine_deblur.restoration.reblur_check import CAPTURE, KEPT, WIENER
 from imagine_deblur.session_parts import Parts, Run
 from imagine_deblur.support.process_memory import status_bytes
 
@@ -53,6 +58,7 @@ def report_of(
     source: str | None,
     output: str | None,
     times: tuple[float, float],
+    error_map: NDArray[np.float64] | None = None,
 ) -> Report:
     """Return the report of a frame that has run.
 
@@ -70,13 +76,14 @@ def report_of(
         Paths.
     times : (float, float)
         `time.perf_counter` at the start, and when the analysis stood.
+    error_map : (n, m) float64 ndarray, optional
+        See `Report.error_map`.
     """
     seconds = {"estimate": times[1] - times[0]}
     seconds |= {phase: native[f"{phase}_seconds"] for phase in _PHASES}
     seconds["total"] = time.perf_counter() - times[0]
     if parts.chooser is not None:
         parts.chooser.observe(shape[0] * shape[1], seconds)
-    check = None if run.stage is None else run.stage.reblur_check
     return Report(
         source=source,
         output=output,
@@ -89,7 +96,7 @@ def report_of(
         engine=run.engine.name,
         precision=run.engine.precision,
         self_ensemble=run.folds,
-        psf=None if found.psf is None else {"id": found.psf.id, **found.psf.to_dict()},
+        psf=_psf_of(found),
         psf_source=found.psf_source,
         psf_confidence=found.confidence,
         nsr=() if run.spec is None else run.spec.nsr,
@@ -104,9 +111,27 @@ def report_of(
         replaced_blocks=native["replaced_blocks"],
         quality=native.get("quality"),
         output_bytes=native.get("output_bytes"),
-        block_map=None if check is None else check.frame_mask(shape[0], shape[1]),
+        block_map=_block_map(run, shape),
+        error_map=error_map,
         threads=parts.threads,
         warnings=found.warnings,
         passed_through=found.passed if run.model is IDENTITY else None,
         version=VERSION,
     )
+
+
+def _psf_of(found: Analysis) -> dict[str, Any] | None:
+    """The PSF with what is known of its uncertainty."""
+    if found.psf is None:
+        return None
+    errors = {"standard_errors": dict(found.standard_errors)} if found.standard_errors else {}
+    return {"id": found.psf.id, **found.psf.to_dict(), **errors}
+
+
+def _block_map(run: Run, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """What each block is, see `Report.block_map`."""
+    check = None if run.stage is None else run.stage.reblur_check
+    if check is not None and run.model.is_network:
+        return check.frame_mask(shape[0], shape[1])
+    kind = KEPT if run.model.is_network else WIENER if run.model.linear else CAPTURE
+    return np.full((-(-shape[0] // BLOCK), -(-shape[1] // BLOCK)), kind, np.uint8)

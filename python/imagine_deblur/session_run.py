@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from imagine_deblur.capture import policy
+from imagine_deblur.capture.blur_error import SIDE, error_map
 from imagine_deblur.capture.jpeg_file import JpegFile
 from imagine_deblur.capture.result import Analysis, Capture
 from imagine_deblur.coding import write_frame
+from imagine_deblur.engines.model import IDENTITY
 from imagine_deblur.errors import EstimationError
 from imagine_deblur.report import Report
 from imagine_deblur.session_account import facts, report_of
@@ -65,6 +68,7 @@ def process_file(
         source=path,
         output=os.fspath(target) if isinstance(target, Path) else None,
         times=(started, estimated),
+        error_map=_errors_of(parts, done, lambda: file.strips(SIDE)),
     )
 
 
@@ -116,9 +120,27 @@ def restore_frame(
         result = np.empty_like(frame) if out is None else out
         deliver(receives, result)  # type: ignore[arg-type]
     times = (started, estimated)
+    strips = (samples[top : top + SIDE] for top in range(0, shape[0], SIDE))
     return result, report_of(
-        parts, done.run, done.found, shape, done.native, source=None, output=None, times=times
+        parts,
+        done.run,
+        done.found,
+        shape,
+        done.native,
+        source=None,
+        output=None,
+        times=times,
+        error_map=_errors_of(parts, done, lambda: strips),
     )
+
+
+def _errors_of(
+    parts: Parts, done: _Outcome, strips: Callable[[], Iterable[NDArray[np.generic]]]
+) -> NDArray[np.float64] | None:
+    """The map of errors to expect, where it was asked for and something was undone."""
+    if not parts.options.error_map or done.run.model is IDENTITY:
+        return None
+    return error_map(strips(), done.found)
 
 
 def _doubted(parts: Parts, done: _Outcome, shape: tuple[int, int, int]) -> Analysis | None:

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from imagine_deblur.capture.spectrum import RADIUS, MeanPower
 
 import synthetic
 from imagine_deblur import Session, process
 from imagine_deblur.capture.growth import power_growth
 from imagine_deblur.capture.policy import MOST_GROWTH
 from imagine_deblur.capture.result import Analysis
+from imagine_deblur.capture.ring_spectra import RING_FREQUENCY, RingSpectra
 from imagine_deblur.degradation.forward import degrade
 from imagine_deblur.errors import EstimationError, PassedThroughWarning
 from imagine_deblur.psf.field import PsfField
@@ -27,12 +27,10 @@ CAPTURE = degrade(
 )
 
 
-def _scene(psf: PSF | None) -> MeanPower:
-    """Power of a scene that falls as 1 / f^2, blurred, over a little noise."""
-    power = 1.0 / np.maximum(RADIUS, 1 / 128) ** 2
-    if psf is not None:
-        power = power * np.abs(psf.half_plane(128, 128)) ** 2 + 0.01
-    return MeanPower(power, 2.0, 0.1, 10)
+def _scene(psf: PSF) -> RingSpectra:
+    """Spectra of a scene whose power falls as 1 / f^2, blurred, over a little noise."""
+    power = 1e-3 / RING_FREQUENCY**2 * psf.at(0.0, RING_FREQUENCY) ** 2 + 1e-5
+    return RingSpectra(np.stack([power] * 3), power, power, np.zeros(3))
 
 
 def test_undoing_the_blur_that_was_there_gives_the_scenes_spectrum_back():

@@ -48,18 +48,28 @@ def power_growth(spectra: RingSpectra, found: Analysis) -> float:
     lowest = _rings(power)[0]
     if lowest <= 0.0:  # a picture of one colour: nothing can grow
         return 0.0
-    return max(
-        float(_rings(power * _gain_squared(psf, found)).max() / lowest) for psf in cells(found.psf)
+    # A PSF that is given is judged by its own Wiener filter. Learned gains shy away from a wrong
+    # one, and what they leave of the picture is no better for it.
+    grown = (
+        _rings(power * gain_squared(psf, found, learned=found.blind)).max()
+        for psf in cells(found.psf)
     )
+    return float(max(grown) / lowest)
 
 
-def _gain_squared(psf: PSF, found: Analysis) -> FloatArray:
+def gain_squared(psf: PSF, found: Analysis, *, learned: bool) -> FloatArray:
     """``|G|^2`` of the base plane at `FREQUENCY`, averaged over directions.
 
-    A PSF that is given is judged by its own Wiener filter. Learned gains shy away from a wrong PSF;
-    what they leave of the picture is no better for it.
+    Parameters
+    ----------
+    psf : PSF
+        Of the frame, or of a cell of its field.
+    found : Analysis
+    learned : bool
+        By the learned gains, where there are some that do not depend on direction; else by the
+        PSF's own Wiener filter.
     """
-    if found.gains is not None and found.blind and not found.gains.directed:
+    if learned and found.gains is not None and not found.gains.directed:
         return np.asarray(found.gains.radial(0) ** 2, np.float64)
     down, right = np.outer(np.sin(_ANGLES), FREQUENCY), np.outer(np.cos(_ANGLES), FREQUENCY)
     squared = np.abs(psf.at(0.0, FREQUENCY[None]) if psf.isotropic else psf.at(down, right)) ** 2

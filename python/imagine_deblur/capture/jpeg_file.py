@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -104,6 +104,12 @@ class JpegFile:
             for _ in range(top + run, min(top + step, rows), _SKIPPED_ROWS):
                 reader.read_rows(_SKIPPED_ROWS)
         return kept
+
+    def strips(self, rows: int) -> Iterator[NDArray[np.uint8]]:
+        """Decode the file once more, so many rows at a time; the last may be fewer."""
+        reader = self._open()
+        for _ in range(0, self.shape[0], rows):
+            yield reader.read_rows(rows)
 
     def forget_samples(self) -> None:
         """Give the memory of the samples that were looked at back."""

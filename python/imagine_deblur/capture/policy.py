@@ -73,7 +73,7 @@ def judged(found: Analysis) -> Analysis:
 
 
 def passed_if_small(found: Analysis, coded: Callable[[], bool]) -> Analysis:
-    """Mark a blur that is too small to undo as `Analysis.sharp`, with a warning.
+    """Pass a capture through whose blur is too small to undo: that could only harm.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def passed_if_small(found: Analysis, coded: Callable[[], bool]) -> Analysis:
         sharp = coded()
     if not sharp:
         return found
-    return replace(found.passing("there is no blur to undo"), sharp=True)
+    return found.passing("there is no blur to undo")
 
 
 def kept_from_networks(

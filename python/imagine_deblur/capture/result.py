@@ -30,8 +30,6 @@ class Analysis:
         Of an estimate, in [0, 1].
     filter_nsr : float or None
         Noise-to-signal power ratio at Nyquist: the one that is given, else `RingGains.level`.
-    sharp : bool
-        The blur is so small that undoing it could only harm: the capture is passed through.
     distribution : PsfDistribution or None
         What captures held possible, where `psf` was estimated blindly: from this capture, or from
         those of a record.
@@ -53,7 +51,6 @@ class Analysis:
     psf_source: str = "none"
     confidence: float | None = None
     filter_nsr: float | None = None
-    sharp: bool = False
     distribution: PsfDistribution | None = field(default=None, compare=False, repr=False)
     moments: OtfMoments | None = field(default=None, compare=False, repr=False)
     standard_errors: Mapping[str, float] = field(default_factory=dict, compare=False, repr=False)

@@ -50,7 +50,7 @@ def required_margin(psf: PsfArgument, **options: Any) -> int:
 
 def margin_of(parts: Parts, found: Analysis) -> int:
     """Return the margin for what was found in a scene; see `required_margin`."""
-    if found.psf is None or found.sharp:
+    if found.psf is None or found.passed is not None:
         return 0
     margin = parts.reach_px(found) + ALIGNMENT + REACH_PX
     return margin + -margin % ALIGNMENT

@@ -71,7 +71,7 @@ class Group:
     @property
     def restored(self) -> bool:
         """Whether there is a blur to undo."""
-        return self.found.psf is not None and not self.found.sharp
+        return self.found.psf is not None and self.found.passed is None
 
     def restore(
         self, session: Session, values: NDArray[Any], valid: Mask

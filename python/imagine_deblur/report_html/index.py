@@ -126,7 +126,7 @@ def _cells(item: Item) -> tuple[Cell, ...]:
     mask = block_map(report)
     replaced = _number(report.get("replaced_blocks"))
     share = None
-    if mask is not None:
+    if mask is not None and replaced is not None and (mask == 0).any():
         share = float((mask > 0).mean())
     text = "" if replaced is None else f"{replaced:.0f}"
     if share is not None:
