@@ -16,13 +16,14 @@ import numpy as np
 import pytest
 
 from imagine_deblur import Options, Session, restore
+from imagine_deblur.degradation.forward import degrade
 from imagine_deblur.errors import SessionBusyError
 from imagine_deblur.psf.models import PSF
 from jpegkit import jpeg
 from synthetic import natural
 
-SCENE = (255 * natural(160, 192, seed=2)).astype(np.uint8)
 BLUR = PSF.defocus(2.5)
+SCENE = degrade(natural(160, 192, seed=2), BLUR, noise=0.004, rng=np.random.default_rng(1))
 SECONDS = 60
 """Longest wait; a child that waits for threads it does not have waits for ever."""
 
