@@ -46,9 +46,9 @@ _UNITS = {
     "ti": 2**40,
 }
 
-LEAST_RAM = 1_000_000
-"""Smallest `Options.max_ram`. The interpreter alone takes fifty times as much: such a number was
-meant to have a unit."""
+LEAST_RAM = 10_000
+"""Smallest `Options.max_ram`. The interpreter alone takes thousands of times as much: a number like
+300 was meant to have a unit."""
 
 
 def parse_bytes(name: str, value: int | str) -> int:
@@ -289,7 +289,7 @@ class Options:
             raise OptionsError(
                 "max_ram",
                 self.max_ram,
-                "at least 1MB; a number without a unit is bytes, so 300 megabytes are '300MB'",
+                "at least 10kB; a number without a unit is bytes, so 300 megabytes are '300MB'",
             )
         if self.max_bytes is not None:
             parse_bytes("max_bytes", self.max_bytes)

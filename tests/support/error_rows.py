@@ -317,7 +317,7 @@ COMMANDS = (
     Command(
         "process capture.jpg --max-ram 300",
         2,
-        "imagine-deblur: max_ram='300' is not allowed; allowed: at least 1MB; a number without a "
+        "imagine-deblur: max_ram='300' is not allowed; allowed: at least 10kB; a number without a "
         "unit is bytes, so 300 megabytes are '300MB'",
     ),
     Command(
