@@ -76,6 +76,8 @@ def restore_archive(
 
     Raises
     ------
+    MissingExtraError
+        A package that the sources, the scheduler or the STAC items need is not installed.
     OptionsError
         The manifest tells of outputs made with other options, or two sources have one output.
     ClusterLostError, ManifestBusyError, MemoryBudgetError, OSError
@@ -88,6 +90,8 @@ def restore_archive(
     )
     if retries < 0:
         raise OptionsError("retries", retries, "0 or more")
+    if settings.stac_output is not None:
+        lineage.check_packages()
     for folder in (None if settings.remote_output else settings.output, settings.stac_output):
         if folder is not None:
             os.makedirs(folder, exist_ok=True)

@@ -58,6 +58,18 @@ class Described:
     quality: dict[str, Any] = field(default_factory=dict)
 
 
+def check_packages() -> None:
+    """Refuse before any work what could not be described after it.
+
+    Raises
+    ------
+    MissingExtraError
+        pystac or rasterio is not installed.
+    """
+    for module in ("pystac", "rasterio"):
+        require(module, extra="archive", purpose="--stac-out")
+
+
 def describe(
     item: Item, made: Path, report: dict[str, Any], size_and_sha256: tuple[int, str],
     settings: Settings,
