@@ -14,6 +14,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
+import unittest.mock
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,12 @@ def command(step: dict[str, Any]) -> tuple[int, str]:
         done = subprocess.run(own, capture_output=True, text=True, timeout=120, check=False)
         return done.returncode, done.stdout + done.stderr
     said = Terminal() if step.get("terminal") else io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+    typed = Path(step["typed"]).read_bytes() if "typed" in step else b""
+    with (
+        contextlib.redirect_stdout(said),
+        contextlib.redirect_stderr(said),
+        unittest.mock.patch("sys.stdin", io.TextIOWrapper(io.BytesIO(typed))),
+    ):
         try:
             code = main(words[1:])
         except SystemExit as ended:  # argparse's own errors
