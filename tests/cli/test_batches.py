@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from imagine_deblur.cli import main
@@ -16,6 +17,7 @@ from imagine_deblur.cli.captures import find_captures
 from imagine_deblur.cli.progress import STATUS, BatchProgress, in_words
 from imagine_deblur.cli.summary import Summary
 from imagine_deblur.errors import OptionsError
+from jpegkit import jpeg
 
 FAST = ["--psf", "disk:2.5", "--model", "wiener", "--threads", "1"]
 
@@ -211,3 +213,14 @@ def test_logging_is_left_to_a_program_around_the_package(capture_file):
     before = list(root.handlers)
     imagine_deblur.process(capture_file, psf="disk:2.5", model="wiener")
     assert root.handlers == before
+
+
+def test_the_summary_says_why_a_capture_was_passed_through(tmp_path, capture, capsys):
+    (tmp_path / "flat.jpg").write_bytes(jpeg(np.full((300, 320, 3), 90, np.uint8)))
+    (tmp_path / "good.jpg").write_bytes(capture)
+    arguments = ["--model", "wiener", "--threads", "1", "-o", tmp_path / "out"]
+    assert run("process", tmp_path / "flat.jpg", tmp_path / "good.jpg", *arguments) == 0
+    said = capsys.readouterr()
+    passed = lines(said.out)[0]["passed_through"]
+    assert "flat" in passed
+    assert f"passed through: flat.jpg: {passed}" in said.err

@@ -156,7 +156,8 @@ class _Batch:
         else:
             report = session.process(job.source, job.target, progress=shown)
             lines = restored_line(report), in_a_line(report)
-        passed = "; ".join(report.warnings) or f"model {report.model}"
+        passed = report.passed_through if isinstance(report, Report) else None
+        passed = passed or "; ".join(report.warnings) or f"model {report.model}"
         self._summary.add(job.source, "restored" if report.restored else "passed through", passed)
         self._progress.finished()
         self._print(*lines)
