@@ -20,7 +20,7 @@ from imagine_deblur.session_account import plan_of
 from imagine_deblur.session_parts import Parts, Progress
 from imagine_deblur.session_run import process_file, restore_frame
 from imagine_deblur.support.arrays import Frame, as_samples, check_frame, check_out
-from imagine_deblur.support.files import Source, Target, choose_target
+from imagine_deblur.support.files import Source, Target, check_jpeg_name, choose_target
 from imagine_deblur.support.sharing import Turns
 
 
@@ -219,6 +219,7 @@ class Session:
         """
         path = os.fspath(source)
         target = choose_target(path, output, overwrite=self.options.overwrite)
+        check_jpeg_name(target)
         file = JpegFile(path, self.options)
         with self._turns.one():
             found = self.parts.analyse(file.capture, self.given)

@@ -23,7 +23,14 @@ from imagine_deblur.report import Report
 from imagine_deblur.session_account import facts, report_of
 from imagine_deblur.session_parts import Parts, Progress, Run
 from imagine_deblur.support.arrays import Frame, as_samples, deliver
-from imagine_deblur.support.files import Source, Target, choose_target, read_all, replacing
+from imagine_deblur.support.files import (
+    Source,
+    Target,
+    check_jpeg_name,
+    choose_target,
+    read_all,
+    replacing,
+)
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,7 @@ def process_file(
     path = os.fspath(source) if isinstance(source, str | os.PathLike) else None
     data: str | bytes = path if path is not None else read_all(source)
     target = choose_target(path, output, overwrite=options.overwrite)
+    check_jpeg_name(target)
     file = JpegFile(data, options)
     found = parts.analyse(file.capture, given)
     file.forget_samples()

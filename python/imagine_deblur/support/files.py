@@ -227,7 +227,7 @@ def choose_target(path: str | None, output: Target, *, overwrite: bool) -> Path 
     Raises
     ------
     OptionsError
-        No output and no path, the output is the source, or is named as what is no JPEG.
+        No output and no path, or the output is the source.
     OutputExistsError
         The output exists and `overwrite` is false.
     OSError
@@ -253,12 +253,22 @@ def choose_target(path: str | None, output: Target, *, overwrite: bool) -> Path 
     return target
 
 
-def _check_place(target: Path) -> None:
-    """Refuse, before any work, a name that is no JPEG's and a folder that takes no file."""
-    if target.suffix.lower() in _OTHER_KINDS:
+def check_jpeg_name(target: object) -> None:
+    """Refuse to hide a JPEG behind the name of another kind of file.
+
+    Raises
+    ------
+    OptionsError
+        The target is a path whose suffix is another kind's.
+    """
+    if isinstance(target, Path) and target.suffix.lower() in _OTHER_KINDS:
         raise OptionsError(
             "output", os.fspath(target), "a name that ends in .jpg: the result is a JPEG"
         )
+
+
+def _check_place(target: Path) -> None:
+    """Refuse, before any work, a folder that takes no file."""
     folder = target.parent
     if not folder.exists():
         words = f"its folder does not exist; make it first: mkdir -p {folder}"
