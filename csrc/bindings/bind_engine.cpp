@@ -11,6 +11,7 @@
 #include "engine/identity_engine.h"
 #include "engine/openvino_engine.h"
 #include "engine/plain_network_engine.h"
+#include "threads/pinned_pool.h"
 
 namespace py = pybind11;
 
@@ -124,7 +125,7 @@ void register_engines(py::module_& module) {
       .def(py::init([](const std::vector<std::pair<Floats, Floats>>& layers, int unshuffle,
                        int base_plane, float base_offset, int input_planes, int output_bands,
                        int tile_rows, int tile_columns, int halo, bool local, float input_offset,
-                       int threads) {
+                       std::shared_ptr<PinnedPool> workers) {
              PlainNetworkOptions options;
              for (const auto& [weights, bias] : layers) options.layers.push_back(layer(weights, bias));
              options.unshuffle = unshuffle;
@@ -137,13 +138,12 @@ void register_engines(py::module_& module) {
              options.halo = {halo, halo};
              options.local = local;
              options.input_offset = input_offset;
-             options.threads = threads;
-             return std::make_unique<PlainNetworkEngine>(options);
+             return std::make_unique<PlainNetworkEngine>(options, std::move(workers));
            }),
            py::arg("layers"), py::kw_only(), py::arg("unshuffle") = 1, py::arg("base_plane") = 0,
            py::arg("base_offset") = 0.0F, py::arg("input_planes"), py::arg("output_bands") = 3,
            py::arg("tile_rows"), py::arg("tile_columns"), py::arg("halo") = 0,
-           py::arg("local") = true, py::arg("input_offset") = 0.0F, py::arg("threads") = 1)
+           py::arg("local") = true, py::arg("input_offset") = 0.0F, py::arg("workers"))
       .def("settings", [](const PlainNetworkEngine& engine) {
         py::dict out;
         out["threads"] = engine.threads();

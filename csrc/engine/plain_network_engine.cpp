@@ -1,6 +1,7 @@
 #include "engine/plain_network_engine.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 
@@ -15,7 +16,6 @@ using winograd::Cells;
 }
 
 void check(const PlainNetworkOptions& o) {
-  if (o.threads < 1) refuse("threads is " + std::to_string(o.threads) + ", expected at least 1");
   if (o.unshuffle < 1 || o.tile_rows < 1 || o.tile_columns < 1 ||
       o.tile_rows % o.unshuffle != 0 || o.tile_columns % o.unshuffle != 0) {
     refuse("the tile is " + std::to_string(o.tile_rows) + "x" + std::to_string(o.tile_columns) +
@@ -51,7 +51,8 @@ const PlainNetworkOptions& checked(const PlainNetworkOptions& options) {
 
 }  // namespace
 
-PlainNetworkEngine::PlainNetworkEngine(const PlainNetworkOptions& o)
+PlainNetworkEngine::PlainNetworkEngine(const PlainNetworkOptions& o,
+                                       std::shared_ptr<Executor> workers)
     : spec_{.name = "winograd",
             .precision = "f32",
             .input_planes = checked(o).input_planes,
@@ -65,7 +66,7 @@ PlainNetworkEngine::PlainNetworkEngine(const PlainNetworkOptions& o)
       base_plane_(o.base_plane),
       base_offset_(o.base_offset),
       kernels_(winograd::best_kernels()),
-      pool_(PinnedPoolOptions{.threads = o.threads, .pin = false}),
+      workers_(std::move(workers)),
       rows_(o.tile_rows / o.unshuffle),
       columns_(o.tile_columns / o.unshuffle),
       channels_(0) {
@@ -83,7 +84,7 @@ PlainNetworkEngine::PlainNetworkEngine(const PlainNetworkOptions& o)
       static_cast<std::size_t>(tile_rows * winograd::kTile + 2);
   features_ = zeros(floats);
   hidden_ = zeros(floats);
-  for (int worker = 0; worker < pool_.worker_count(); ++worker) scratch_.push_back(zeros(scratch));
+  for (int worker = 0; worker < workers_->worker_count(); ++worker) scratch_.push_back(zeros(scratch));
 }
 
 PlainNetworkEngine::Buffer PlainNetworkEngine::zeros(std::size_t floats) {
@@ -163,7 +164,7 @@ void PlainNetworkEngine::run_layer(std::size_t layer, const Cells& input, const 
   const winograd::Layer view = layers_[layer].view();
   const int tiles = input.tiles();
   const int blocks = (tiles + winograd::kBlock - 1) / winograd::kBlock;
-  pool_.parallel_for(blocks, [&](int block, int worker) {
+  workers_->parallel_for(blocks, [&](int block, int worker) {
     const int first = block * winograd::kBlock;
     const int last = std::min(first + winograd::kBlock, tiles);
     kernels_.convolve(view, input, output, after, first, last,
@@ -176,7 +177,7 @@ void PlainNetworkEngine::infer(const float* input, float* output) {
   const Cells features = cells(features_);
   const Cells hidden = cells(hidden_);
   const auto nothing = [](int, int) {};
-  pool_.parallel_for(rows_, [&](int row, int) { read_cells(input, row); });
+  workers_->parallel_for(rows_, [&](int row, int) { read_cells(input, row); });
   run_layer(0, hidden, features, After::kRelu, nothing);
   for (std::size_t k = 1; k + 1 < layers_.size(); k += 2) {
     run_layer(k, features, hidden, After::kRelu, nothing);

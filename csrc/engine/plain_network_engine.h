@@ -11,7 +11,7 @@
 
 #include "engine/engine.h"
 #include "engine/winograd.h"
-#include "threads/pinned_pool.h"
+#include "threads/executor.h"
 
 namespace imagine_deblur {
 
@@ -31,7 +31,6 @@ struct PlainNetworkOptions {
   Halo halo;
   bool local = true;
   float input_offset = 0;
-  int threads = 1;
   int unshuffle = 1;     // side of the block of pixels that makes a cell
   int base_plane = 0;    // first of the input planes that the residual is added to
   float base_offset = 0; // added with them
@@ -43,10 +42,11 @@ struct PlainNetworkOptions {
 class PlainNetworkEngine final : public Engine {
  public:
   // Throws Error (kEngine) where layers, planes and tile do not fit together.
-  explicit PlainNetworkEngine(const PlainNetworkOptions& options);
+  // Every layer is shared out to `workers`, which may serve others between tiles.
+  PlainNetworkEngine(const PlainNetworkOptions& options, std::shared_ptr<Executor> workers);
 
   const EngineSpec& spec() const noexcept override { return spec_; }
-  int threads() const noexcept { return pool_.worker_count(); }
+  int threads() const noexcept { return workers_->worker_count(); }
   const char* instructions() const noexcept { return kernels_.instructions; }
 
   void infer(const float* input, float* output) override;
@@ -72,7 +72,7 @@ class PlainNetworkEngine final : public Engine {
   float base_offset_;
   winograd::Kernels kernels_;
   std::vector<winograd::OwnedLayer> layers_;
-  PinnedPool pool_;
+  std::shared_ptr<Executor> workers_;
   int rows_;  // of cells
   int columns_;
   int channels_;  // floats of a cell

@@ -270,7 +270,7 @@ class PlainNetworkEngine(Engine):
         halo: int = 0,
         local: bool = True,
         input_offset: float = 0.0,
-        threads: int = 1,
+        workers: WorkerPool,
     ) -> None: ...
     def settings(self) -> dict[str, Any]: ...
 

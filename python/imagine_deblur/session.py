@@ -19,6 +19,7 @@ from imagine_deblur.report import Report, warn_if_passed
 from imagine_deblur.session_account import plan_of
 from imagine_deblur.session_parts import Parts, Progress
 from imagine_deblur.session_run import process_file, restore_frame
+from imagine_deblur.session_thread import on_frame_thread
 from imagine_deblur.support.arrays import Frame, as_samples, check_frame, check_out
 from imagine_deblur.support.files import Source, Target, check_jpeg_name, choose_target
 from imagine_deblur.support.sharing import Turns
@@ -79,6 +80,7 @@ class Session:
         with self._turns.one():
             self.parts.close()
 
+    @on_frame_thread
     def process(
         self, source: Source, output: Target = None, *, progress: Progress | None = None
     ) -> Report:
@@ -124,6 +126,7 @@ class Session:
         warn_if_passed(report, stacklevel=3)
         return restored
 
+    @on_frame_thread
     def restore_with_report(
         self,
         image: Frame,
@@ -177,6 +180,7 @@ class Session:
         with self._turns.one():
             return restore_frame(self.parts, frame, out, found, progress)
 
+    @on_frame_thread
     def analyse(self, images: Sequence[Frame], *, psf: PSF | PsfField | None = None) -> Analysis:
         """Look once at what the parts of a scene, or the frames of one instrument, share.
 
@@ -204,6 +208,7 @@ class Session:
     def _given(self, psf: PSF | PsfField | None) -> Analysis | None:
         return self.given if psf is None else Analysis(psf, "given")
 
+    @on_frame_thread
     def plan(self, source: str | os.PathLike[str], output: Target = None) -> dict[str, Any]:
         """Say what `process` would do with a file, and write nothing.
 

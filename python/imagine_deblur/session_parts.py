@@ -21,6 +21,7 @@ from imagine_deblur.psf.models import PSF
 from imagine_deblur.restoration.reblur_check import ReblurCheck
 from imagine_deblur.restoration.stage import WienerStage
 from imagine_deblur.restoration.wiener import WienerSpec
+from imagine_deblur.session_thread import FrameThread
 from imagine_deblur.support.arrays import Samples
 from imagine_deblur.support.process_memory import host_bytes, return_free_memory
 from imagine_deblur.support.sharing import keep_for_ever
@@ -41,6 +42,8 @@ class Run:
         The planes of the linear stage.
     engine, stage, pool, workers, options
         As `imagine_deblur._core.run_jpeg` takes them.
+    thread : FrameThread
+        Where it runs.
     """
 
     model: Model
@@ -51,34 +54,37 @@ class Run:
     pool: _core.BufferPool
     workers: _core.WorkerPool
     options: _core.PipelineOptions
+    thread: FrameThread
 
     def jpeg(
         self, reader: _core.JpegReader, output: _core.JpegOutput, progress: Progress | None
     ) -> tuple[dict[str, Any], bytes | None]:
         """Restore what a reader reads; return the core's account, and the bytes without a file."""
-        return _core.run_jpeg(
-            reader,
-            output,
-            self.engine,
-            self.stage,
-            self.pool,
-            self.workers,
-            self.options,
-            _keep_going(progress),
-        )
+        with self.thread.pinned(self.engine.name):
+            return _core.run_jpeg(
+                reader,
+                output,
+                self.engine,
+                self.stage,
+                self.pool,
+                self.workers,
+                self.options,
+                _keep_going(progress, self.thread),
+            )
 
     def array(self, image: Samples, out: Samples, progress: Progress | None) -> dict[str, Any]:
         """Restore an array into another; return the core's account."""
-        return _core.run_array(
-            image,
-            out,
-            self.engine,
-            self.stage,
-            self.pool,
-            self.workers,
-            self.options,
-            _keep_going(progress),
-        )
+        with self.thread.pinned(self.engine.name):
+            return _core.run_array(
+                image,
+                out,
+                self.engine,
+                self.stage,
+                self.pool,
+                self.workers,
+                self.options,
+                _keep_going(progress, self.thread),
+            )
 
 
 class Parts:
@@ -92,6 +98,8 @@ class Parts:
     ----------
     threads : int
         Threads that compute.
+    thread : FrameThread
+        Where frames run.
     model : Model
         The one that was asked for; a capture's analysis may choose its sibling.
     chooser : Chooser or None
@@ -110,7 +118,8 @@ class Parts:
         self.threads = options.threads or int(_core.topology()["usable_threads"])
         self.model: Model = resolve_model(options.model, options.precision)
         by_deadline = options.deadline is not None and options.model == "auto"
-        self.chooser = Chooser(options, self.threads) if by_deadline else None
+        self.chooser = Chooser(options, self._threads) if by_deadline else None
+        self.thread = FrameThread(options)
         self._workers: _core.WorkerPool | None = None
         self._engine: tuple[tuple[object, ...], _core.Engine] | None = None
         self._stage: tuple[tuple[object, ...], WienerStage] | None = None
@@ -120,6 +129,7 @@ class Parts:
 
     def close(self) -> None:
         """Give threads, memory and the engine back."""
+        self.thread.close()
         self._workers = self._engine = self._stage = self._pool = None
 
     def abandon(self) -> None:
@@ -130,6 +140,7 @@ class Parts:
         inherited = (self._workers, self._engine, self._stage, self._pool)
         if any(part is not None for part in inherited):
             keep_for_ever(inherited)
+        self.thread.abandon()
         self._workers = self._engine = self._stage = self._pool = None
 
     @property
@@ -201,7 +212,7 @@ class Parts:
             self._pool = None
             folder = "" if self.options.temp_dir is None else os.fspath(self.options.temp_dir)
             self._pool = _core.BufferPool(wanted, folder=folder)
-        return Run(model, folds, spec, engine, stage, self._pool, workers, options)
+        return Run(model, folds, spec, engine, stage, self._pool, workers, options, self.thread)
 
     @staticmethod
     def _gains_of(model: Model, found: Analysis) -> RingGains | None:
@@ -226,14 +237,10 @@ class Parts:
 
     def _threads(self) -> _core.WorkerPool:
         if self._workers is None:
-            polite = self.options
-            self._workers = _core.WorkerPool(
-                self.threads,
-                pin=polite.pin,
-                processors=_core.topology()["processors"] if polite.pin else [],
-                nice=polite.nice,
-                scheduling=polite.scheduling,
-            )
+            # Niceness and scheduling class come from the frame's thread, which starts them.
+            pin = self.options.pin
+            processors = _core.topology()["processors"] if pin else []
+            self._workers = _core.WorkerPool(self.threads, pin=pin, processors=processors)
         return self._workers
 
     def _fit(
@@ -338,7 +345,10 @@ class Parts:
         if self._engine is None or self._engine[0] != key:
             self._engine = None  # the old engine's memory goes before the new one comes
             options = replace(self.options, self_ensemble=folds)
-            self._engine = (key, build_engine(model, options, self.threads, rows, columns, bands))
+            self._engine = (
+                key,
+                build_engine(model, options, self._threads(), rows, columns, bands),
+            )
             return_free_memory()
             weights = 0 if model.descriptor is None else model.descriptor.path.stat().st_size
             self._base = self._host + base_bytes(self._engine[1].name, weights, rows * columns)
@@ -358,12 +368,13 @@ class Parts:
         return self.engine_for(model, folds, rows, columns, bands)  # type: ignore[arg-type]
 
 
-def _keep_going(progress: Progress | None) -> Callable[[float], bool] | None:
-    if progress is None:
+def _keep_going(progress: Progress | None, thread: FrameThread) -> Callable[[float], bool] | None:
+    if progress is None and not thread.polite:
         return None
 
     def keep_going(fraction: float) -> bool:
-        progress(fraction)
-        return True
+        if progress is not None:
+            progress(fraction)
+        return not thread.stopped
 
     return keep_going

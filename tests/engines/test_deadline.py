@@ -7,6 +7,7 @@ import pytest
 
 import networks
 import synthetic
+from imagine_deblur import _core
 from imagine_deblur.engines import CallableEngine, EngineSpec, SelfEnsembleEngine
 from imagine_deblur.engines import deadline as anytime
 from imagine_deblur.errors import OptionsError
@@ -56,7 +57,7 @@ def chooser(monkeypatch):
     speeds = {"fast": 1e-6, "best": 4e-6}
     monkeypatch.setattr(anytime, "bundled_models", lambda: dict.fromkeys(speeds))
     monkeypatch.setattr(anytime, "resolve_model", lambda name, precision: name)
-    result = anytime.Chooser(Options(), 1)
+    result = anytime.Chooser(Options(), lambda: _core.WorkerPool(1))
     result._seconds_per_pixel = speeds
     result.other_seconds_per_pixel = 1e-7
     return result

@@ -197,7 +197,7 @@ class Bench:
         from dataclasses import replace
 
         planted = replace(model, descriptor=describe(str(damaged)))
-        engine = build_engine(planted, self.options, 1, rows, columns, bands or 3)  # type: ignore[arg-type, call-overload]
+        engine = build_engine(planted, self.options, _core.WorkerPool(1), rows, columns, bands or 3)  # type: ignore[arg-type, call-overload]
         session.parts._engine = (key, engine)
 
     def flip_psf(self) -> None:

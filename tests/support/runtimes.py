@@ -6,4 +6,7 @@ from importlib.util import find_spec
 
 import pytest
 
+from imagine_deblur.engines import find_openvino
+
 needs_onnxruntime = pytest.mark.skipif(find_spec("onnxruntime") is None, reason="no ONNX Runtime")
+needs_openvino = pytest.mark.skipif(find_openvino() is None, reason="no OpenVINO")

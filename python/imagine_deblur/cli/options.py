@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields
+from dataclasses import fields, replace
 
 from imagine_deblur.options import Options
 
@@ -52,9 +52,13 @@ def options_from(parsed: argparse.Namespace) -> Options:
     return Options(**{field.name: getattr(parsed, field.name) for field in fields(Options)})
 
 
-def be_polite(options: Options) -> None:
-    """Lower the calling thread as asked: it computes too, and the process is ours."""
+def be_polite(options: Options) -> Options:
+    """Lower the whole process as asked, since it is ours, and return what is left to ask for.
+
+    Threads inherit both from the one that starts them, so a session need not ask again.
+    """
     if options.nice or options.scheduling != "normal":
         from imagine_deblur import _core
 
         _core.make_this_thread_polite(options.nice, options.scheduling)
+    return replace(options, nice=0, scheduling="normal")

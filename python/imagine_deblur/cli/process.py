@@ -95,8 +95,7 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.sources == ["-"]:
         return _pipe(parsed, options)
     found = find_captures(parsed.sources, parsed.output, recursive=parsed.recursive)
-    be_polite(options)
-    return _Batch(parsed, options, found).run()
+    return _Batch(parsed, be_polite(options), found).run()
 
 
 class _Batch:

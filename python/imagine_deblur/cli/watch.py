@@ -157,7 +157,7 @@ def add_parser(commands: Any) -> None:
 def run(parsed: argparse.Namespace) -> int:
     """Serve; see the parser's description for the exit codes."""
     settings, options = _configured(parsed)
-    be_polite(options)
+    options = be_polite(options)
     try:
         return Service(parsed.inbox, parsed.outbox, settings, options, own_process=True).run()
     except InboxBusyError as error:

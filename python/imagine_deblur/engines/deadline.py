@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from imagine_deblur import _core
 from imagine_deblur.engines.model import WIENER, Model, build_engine, bundled_models, resolve_model
 from imagine_deblur.options import Options
 
@@ -43,12 +45,13 @@ class Chooser:
     Parameters
     ----------
     options : Options
-    threads : int
+    workers : callable
+        Returns the session's pool of threads.
     """
 
-    def __init__(self, options: Options, threads: int) -> None:
+    def __init__(self, options: Options, workers: Callable[[], _core.WorkerPool]) -> None:
         self._options = replace(options, self_ensemble=1)
-        self._threads = threads
+        self._workers = workers
         self._seconds_per_pixel: dict[str, float] = {}
         self.other_seconds_per_pixel = _LINEAR_SECONDS_PER_PIXEL
 
@@ -78,7 +81,7 @@ class Chooser:
         if name not in self._seconds_per_pixel:
             model = resolve_model(name, self._options.precision)
             side = model.tile_side(_PROBE)
-            engine = build_engine(model, self._options, self._threads, side, side, 3)
+            engine = build_engine(model, self._options, self._workers(), side, side, 3)
             tile = np.zeros((engine.input_planes, side, side), np.float32)
             out = np.empty((engine.output_bands, side, side), np.float32)
             times = []

@@ -268,7 +268,12 @@ def _described(path: Path, precision: str) -> ModelDescriptor:
 
 
 def build_engine(
-    model: Model, options: Options, threads: int, rows: int, columns: int, bands: int
+    model: Model,
+    options: Options,
+    workers: _core.WorkerPool,
+    rows: int,
+    columns: int,
+    bands: int,
 ) -> _core.Engine:
     """Open a model for tiles of one shape.
 
@@ -277,7 +282,8 @@ def build_engine(
     model : Model
     options : Options
         Runtime, precision and cache folder.
-    threads : int
+    workers : WorkerPool
+        The core's own engine computes on them; a runtime starts as many threads of its own.
     rows, columns : int
         Of the tile, px, halo included.
     bands : int
@@ -287,7 +293,11 @@ def build_engine(
 
     if model.descriptor is not None:
         settings = engines.EngineSettings(
-            threads=threads, precision=options.precision, cache_directory=options.cache_dir
+            threads=workers.worker_count,
+            precision=options.precision,
+            cache_directory=options.cache_dir,
+            workers=workers,
+            processors=tuple(_core.topology()["processors"]) if options.pin else (),
         )
         opened: Any = engines.open_engine(
             model.descriptor,

@@ -62,6 +62,7 @@ class OrtEngine:
         return_large_blocks()
         self.spec = EngineSpec.of(descriptor, "onnxruntime", "f32", tile)
         self._version = str(onnxruntime.__version__)
+        self._pinned = bool(settings.processors)
         self._options = self._session_options(onnxruntime, settings, tile)
         try:
             source = mixed_file(descriptor) if descriptor.shares else self._model
@@ -90,6 +91,11 @@ class OrtEngine:
         options.log_severity_level = 4  # failures arrive as exceptions
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+        if settings.processors and settings.threads > 1:
+            # One entry a thread it starts, counted from 1; the calling thread is the caller's.
+            places = (settings.processors * settings.threads)[1 : settings.threads]
+            listed = ";".join(str(processor + 1) for processor in places)
+            options.add_session_config_entry("session.intra_op_thread_affinities", listed)
         # Free dimensions get their values before the graph is planned.
         shape = read_summary(self._model).inputs[0].shape
         for dimension, value in zip(shape, (1, self.spec.input_planes, *tile), strict=False):
@@ -135,6 +141,7 @@ class OrtEngine:
             "precision": self.spec.precision,
             "arena": o.enable_cpu_mem_arena,
             "memory_pattern": o.enable_mem_pattern,
+            "pinned": self._pinned,
             "spinning": o.get_session_config_entry("session.intra_op.allow_spinning") != "0",
         }
 

@@ -135,7 +135,6 @@ class OpenVinoEngine(NativeEngine):
                 threads=settings.threads,
                 precision=precision,
                 quantised=descriptor.precision == "int8",
-                pin_threads=settings.pin_threads,
                 cache_directory=os.fspath(settings.cache_directory or ""),
                 **fields,
             )

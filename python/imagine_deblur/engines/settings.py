@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imagine_deblur.errors import OptionsError
 from imagine_deblur.options import PRECISIONS
+
+if TYPE_CHECKING:
+    from imagine_deblur import _core
 
 _CPUINFO = Path("/proc/cpuinfo")
 # x86 flags with bfloat16 dot products in hardware. AVX-512 without them emulates bfloat16 and is
@@ -29,15 +33,20 @@ class EngineSettings:
         engine, which is quicker so than runtimes in bf16; bf16 where the CPU and the runtime have
         it, f32 elsewhere. ``"int8"`` is a property of the network's file; what is
         not quantised in it is computed as by ``"auto"``.
-    pin_threads : bool
-        Let the runtime pin its threads to cores. Off: cores are shared and may be restricted.
+    workers : WorkerPool or None
+        The core's threads, for the core's own engine; None starts `threads` for it alone.
+    processors : tuple of int
+        To pin a runtime's threads to, the calling thread's first; empty pins none. ONNX Runtime
+        does as asked; OpenVINO does not let itself be pinned to given processors and is left as it
+        is.
     cache_directory : path or None
         Where OpenVINO keeps compiled models; None keeps nothing.
     """
 
     threads: int = 1
     precision: str = "f32"
-    pin_threads: bool = False
+    workers: _core.WorkerPool | None = None
+    processors: tuple[int, ...] = ()
     cache_directory: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:

@@ -201,6 +201,6 @@ class WinogradEngine(NativeEngine):
             unshuffle=network.unshuffle,
             base_plane=network.base_plane,
             base_offset=network.base_offset,
-            threads=settings.threads,
+            workers=settings.workers or _core.WorkerPool(settings.threads),
             **fields,
         )
