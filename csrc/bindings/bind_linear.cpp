@@ -204,20 +204,14 @@ void register_linear(py::module_& module) {
       .def("scratch_bytes", &PlaneSizes::scratch_bytes)
       .def(
           "otf_bytes",
-          [](const PlaneSizes& s, bool radial) {
-            return Otf::bytes(s, radial ? linear::OtfLayout::kMirrored
-                                        : linear::OtfLayout::kComplex);
-          },
-          py::arg("radial"));
+          [](const PlaneSizes& s, bool complex) { return Otf::bytes(s, complex); },
+          py::arg("complex"));
 
   py::class_<Otf, std::shared_ptr<Otf>>(module, "Otf")
       .def_static(
           "radial",
-          [](const PlaneSizes& sizes, const Floats& table, std::shared_ptr<PinnedPool> workers) {
-            const py::gil_scoped_release unlocked;
-            return std::make_shared<Otf>(Otf::radial(sizes, span_of(table), *workers));
-          },
-          py::arg("sizes"), py::arg("table"), py::arg("workers"))
+          [](const Floats& table) { return std::make_shared<Otf>(Otf::radial(span_of(table))); },
+          py::arg("table"))
       .def_static(
           "half_plane",
           [](const PlaneSizes& sizes, const py::array& values,

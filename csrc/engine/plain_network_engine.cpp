@@ -1,6 +1,9 @@
 #include "engine/plain_network_engine.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "base/error.h"
@@ -82,15 +85,20 @@ PlainNetworkEngine::PlainNetworkEngine(const PlainNetworkOptions& o,
   const std::size_t floats =
       static_cast<std::size_t>(shape.row_stride) *
       static_cast<std::size_t>(tile_rows * winograd::kTile + 2);
-  features_ = zeros(floats);
-  hidden_ = zeros(floats);
-  for (int worker = 0; worker < workers_->worker_count(); ++worker) scratch_.push_back(zeros(scratch));
+  features_ = Buffer(floats);
+  hidden_ = Buffer(floats);
+  for (int worker = 0; worker < workers_->worker_count(); ++worker) scratch_.emplace_back(scratch);
 }
 
-PlainNetworkEngine::Buffer PlainNetworkEngine::zeros(std::size_t floats) {
-  Buffer buffer(static_cast<float*>(::operator new[](floats * sizeof(float), kAlignment)));
-  std::fill_n(buffer.get(), floats, 0.0F);
-  return buffer;
+PlainNetworkEngine::Buffer::Buffer(std::size_t floats) : bytes_(floats * sizeof(float)) {
+  void* const memory =
+      ::mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) throw std::bad_alloc();
+  data_ = static_cast<float*>(memory);
+}
+
+PlainNetworkEngine::Buffer::~Buffer() {
+  if (data_ != nullptr) ::munmap(data_, bytes_);
 }
 
 Cells PlainNetworkEngine::cells(const Buffer& buffer) const {
@@ -100,7 +108,7 @@ Cells PlainNetworkEngine::cells(const Buffer& buffer) const {
           .row_stride = std::ptrdiff_t{channels_} * across,
           .rows = rows_,
           .columns = columns_};
-  if (buffer) c.data = buffer.get() + c.row_stride + c.stride;
+  if (buffer.get() != nullptr) c.data = buffer.get() + c.row_stride + c.stride;
   return c;
 }
 

@@ -5,8 +5,8 @@
 
 #include <cstddef>
 #include <memory>
-#include <new>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/engine.h"
@@ -52,12 +52,27 @@ class PlainNetworkEngine final : public Engine {
   void infer(const float* input, float* output) override;
 
  private:
-  struct Free {
-    void operator()(float* p) const noexcept { ::operator delete[](p, kAlignment); }
+  // Zeros, aligned to a page; no memory is taken before it is written to.
+  class Buffer {
+   public:
+    Buffer() = default;
+    explicit Buffer(std::size_t floats);
+    Buffer(Buffer&& other) noexcept { swap(other); }
+    Buffer& operator=(Buffer&& other) noexcept {
+      swap(other);
+      return *this;
+    }
+    ~Buffer();
+    float* get() const noexcept { return data_; }
+
+   private:
+    void swap(Buffer& other) noexcept {
+      std::swap(data_, other.data_);
+      std::swap(bytes_, other.bytes_);
+    }
+    float* data_ = nullptr;
+    std::size_t bytes_ = 0;
   };
-  static constexpr std::align_val_t kAlignment{64};
-  using Buffer = std::unique_ptr<float[], Free>;
-  static Buffer zeros(std::size_t floats);
 
   winograd::Cells cells(const Buffer& buffer) const;
   void read_cells(const float* input, int row) const;

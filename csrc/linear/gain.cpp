@@ -1,7 +1,6 @@
 #include "linear/gain.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/error.h"
 
@@ -10,53 +9,19 @@ namespace imagine_deblur::linear {
 using fft::kElement;
 using fft::kLines;
 
-namespace {
-
-std::size_t floats_of_block(const PlaneSizes& sizes, OtfLayout layout) noexcept {
-  const std::size_t rows = static_cast<std::size_t>(sizes.size().padded_rows);
-  switch (layout) {
-    case OtfLayout::kMirrored:
-      return (rows / 2 + 1) * kLines;
-    case OtfLayout::kReal:
-      return rows * kLines;
-    case OtfLayout::kComplex:
-      break;
-  }
-  return rows * kElement;
-}
-
-}  // namespace
-
-Otf::Otf(const PlaneSizes& sizes, OtfLayout layout)
-    : layout_(layout),
-      block_floats_(floats_of_block(sizes, layout)),
-      values_(static_cast<std::size_t>(sizes.blocks()) * block_floats_) {}
-
-std::size_t Otf::bytes(const PlaneSizes& sizes, OtfLayout layout) noexcept {
-  return static_cast<std::size_t>(sizes.blocks()) * floats_of_block(sizes, layout) * sizeof(float);
-}
-
-Otf Otf::radial(const PlaneSizes& sizes, std::span<const float> table, Executor& executor) {
+Otf Otf::radial(std::span<const float> table) {
   if (table.size() < 2) {
     throw Error(ErrorKind::kOptions, "a table of fewer than two entries", {.field = "table"});
   }
-  Otf otf(sizes, OtfLayout::kMirrored);
-  const double per_frequency = static_cast<double>(table.size() - 1) / kHighest;
-  const int rows = sizes.size().padded_rows / 2 + 1;
-  executor.parallel_for(sizes.blocks(), [&](int block, int) {
-    float* out = otf.values_.data() + static_cast<std::size_t>(block) * otf.block_floats_;
-    for (int row = 0; row < rows; ++row) {
-      const double fy = static_cast<double>(row) / sizes.size().padded_rows;
-      for (int line = 0; line < kLines; ++line, ++out) {
-        const double fx = static_cast<double>(block * kLines + line) / sizes.size().padded_columns;
-        const double where = std::sqrt(fy * fy + fx * fx) * per_frequency;
-        const std::size_t at = std::min(static_cast<std::size_t>(where), table.size() - 2);
-        const float share = static_cast<float>(where - static_cast<double>(at));
-        *out = table[at] + (table[at + 1] - table[at]) * share;
-      }
-    }
-  });
+  Otf otf(OtfLayout::kRadial, 0, table.size());
+  std::copy(table.begin(), table.end(), otf.values_.begin());
   return otf;
+}
+
+std::size_t Otf::bytes(const PlaneSizes& sizes, bool complex) noexcept {
+  return static_cast<std::size_t>(sizes.blocks()) *
+         static_cast<std::size_t>(sizes.size().padded_rows) *
+         static_cast<std::size_t>(complex ? kElement : kLines) * sizeof(float);
 }
 
 Otf Otf::half_plane(const PlaneSizes& sizes, std::span<const float> values, bool complex,
@@ -67,7 +32,9 @@ Otf Otf::half_plane(const PlaneSizes& sizes, std::span<const float> values, bool
   if (values.size() != rows * columns * parts) {
     throw Error(ErrorKind::kOptions, "a transfer function of another size", {.field = "otf"});
   }
-  Otf otf(sizes, complex ? OtfLayout::kComplex : OtfLayout::kReal);
+  const std::size_t floats = bytes(sizes, complex) / sizeof(float);
+  Otf otf(complex ? OtfLayout::kComplex : OtfLayout::kReal,
+          floats / static_cast<std::size_t>(sizes.blocks()), floats);
   executor.parallel_for(sizes.blocks(), [&](int index, int) {
     float* out = otf.values_.data() + static_cast<std::size_t>(index) * otf.block_floats_;
     const std::size_t first = static_cast<std::size_t>(index) * kLines;
@@ -88,6 +55,8 @@ GainOf gain_of(const PlaneSizes& sizes, const Otf& otf, const Gain& gain, float 
     block.kind = gain.kind;
     block.layout = otf.layout();
     block.otf = otf.block(index);
+    block.otf_entries = otf.entries();
+    block.otf_entries_per_frequency = static_cast<float>((otf.entries() - 1) / kHighest);
     block.row_squared = sizes.row_squared().data();
     block.column_squared = sizes.column_squared().data() + std::ptrdiff_t{index} * kLines;
     block.nsr4 = 4.0F * gain.nsr;

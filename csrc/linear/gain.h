@@ -13,28 +13,31 @@ namespace imagine_deblur::linear {
 // Highest radial frequency of an image, cycles/px.
 inline constexpr double kHighest = 0.70710678118654752;
 
-// A transfer function laid out as the spectrum is.
+// A transfer function: a table over radial frequency, or numbers laid out as the spectrum is.
 class Otf {
  public:
   // Of a PSF without direction: `table` holds H at evenly spaced radial frequencies from 0 to
   // kHighest, at least two; linear in between.
-  static Otf radial(const PlaneSizes& sizes, std::span<const float> table, Executor& executor);
+  static Otf radial(std::span<const float> table);
   // Of any PSF: `values` hold the half plane of a real transform, padded_rows x frequencies, row
   // after row; real, or complex with real and imaginary parts side by side.
   static Otf half_plane(const PlaneSizes& sizes, std::span<const float> values, bool complex,
                         Executor& executor);
 
   OtfLayout layout() const noexcept { return layout_; }
+  // Of one block, or the table.
   const float* block(int index) const noexcept {
     return values_.data() + static_cast<std::size_t>(index) * block_floats_;
   }
   std::span<float> values() noexcept { return values_; }
+  int entries() const noexcept { return static_cast<int>(values_.size()); }
 
-  // Bytes it takes.
-  static std::size_t bytes(const PlaneSizes& sizes, OtfLayout layout) noexcept;
+  // Bytes that one from a half plane takes.
+  static std::size_t bytes(const PlaneSizes& sizes, bool complex) noexcept;
 
  private:
-  Otf(const PlaneSizes& sizes, OtfLayout layout);
+  Otf(OtfLayout layout, std::size_t block_floats, std::size_t floats)
+      : layout_(layout), block_floats_(block_floats), values_(floats) {}
 
   OtfLayout layout_;
   std::size_t block_floats_;

@@ -17,15 +17,17 @@ enum class GainKind { kOtf, kWiener, kTables };
 
 // Layout of an OTF's values in one block.
 enum class OtfLayout {
-  kMirrored,  // real, rows 0 to padded_rows / 2: row -k is row k
+  kRadial,    // real, a table over radial frequency
   kReal,      // real, all rows
   kComplex,   // complex, all rows: sixteen real parts, sixteen imaginary parts
 };
 
 struct GainBlock {
   GainKind kind = GainKind::kOtf;
-  OtfLayout layout = OtfLayout::kMirrored;
-  const float* otf = nullptr;             // this block's
+  OtfLayout layout = OtfLayout::kRadial;
+  const float* otf = nullptr;             // this block's, or the table
+  int otf_entries = 0;
+  float otf_entries_per_frequency = 0;
   const float* row_squared = nullptr;     // |f|^2 is row_squared[row] + column_squared[line]
   const float* column_squared = nullptr;  // this block's sixteen
   float nsr4 = 0;

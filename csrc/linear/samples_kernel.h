@@ -104,11 +104,24 @@ inline __attribute__((always_inline)) void look_up(const float* table, int entri
   }
 }
 
-// One row of a block's gain; `hi` and `imaginary` are null where H is real.
+// One row of a block's gain. `hr` is null where H is radial, `hi` where it is real.
 inline __attribute__((always_inline)) void gain_row(const GainBlock& g, int row, const float* hr,
                                                     const float* hi, float (&re)[kLines],
                                                     float (&im)[kLines]) {
   for (int l = 0; l < kLines; ++l) im[l] = 0.0F;
+  float squared[kLines];
+  float frequency[kLines];
+  float where[kLines];
+  float radial[kLines];
+  for (int l = 0; l < kLines; ++l) squared[l] = g.row_squared[row] + g.column_squared[l];
+  if (hr == nullptr || g.kind == GainKind::kTables) {
+    for (int l = 0; l < kLines; ++l) frequency[l] = __builtin_sqrtf(squared[l]);
+  }
+  if (hr == nullptr) {
+    for (int l = 0; l < kLines; ++l) where[l] = frequency[l] * g.otf_entries_per_frequency;
+    look_up(g.otf, g.otf_entries, where, radial);
+    hr = radial;
+  }
   if (g.kind == GainKind::kOtf) {
     for (int l = 0; l < kLines; ++l) re[l] = hr[l] * g.factor;
     if (hi != nullptr) {
@@ -116,15 +129,10 @@ inline __attribute__((always_inline)) void gain_row(const GainBlock& g, int row,
     }
     return;
   }
-  float squared[kLines];
-  for (int l = 0; l < kLines; ++l) squared[l] = g.row_squared[row] + g.column_squared[l];
-  float where[kLines];
   float noise[kLines];
   float numerator[kLines];
   if (g.kind == GainKind::kTables) {
-    for (int l = 0; l < kLines; ++l) {
-      where[l] = __builtin_sqrtf(squared[l]) * g.entries_per_frequency;
-    }
+    for (int l = 0; l < kLines; ++l) where[l] = frequency[l] * g.entries_per_frequency;
     look_up(g.added, g.entries, where, re);
     for (int l = 0; l < kLines; ++l) re[l] *= g.factor;
     if (g.scale == nullptr) return;
@@ -173,10 +181,10 @@ void multiply(const GainBlock& g, const fft::View& view, float* data) {
     }
     return;
   }
-  const bool mirrored = g.layout == OtfLayout::kMirrored;
+  const bool mirrored = g.layout == OtfLayout::kRadial;  // row -k is row k
   const int last = mirrored ? rows / 2 : rows - 1;
   for (int row = 0; row <= last; ++row) {
-    const float* const h = g.otf == nullptr ? nullptr : g.otf + std::ptrdiff_t{row} * kLines;
+    const float* const h = mirrored ? nullptr : g.otf + std::ptrdiff_t{row} * kLines;
     gain_row(g, row, h, nullptr, re, im);
     float* x = data + std::ptrdiff_t{view.position[row]} * kElement;
     for (int l = 0; l < kLines; ++l) {

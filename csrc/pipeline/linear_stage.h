@@ -17,7 +17,8 @@ struct Strip {
   RowRange planes;    // rows of the linear planes, inside `window`
   RowRange finished;  // rows of the restored planes
   std::span<const PlaneWindow> capture;   // one per band, the frame's sample type
-  std::span<const PlaneWindow> linear;    // kFixed16 for uint8 frames, kFloat32 for float32 ones
+  // kFixed16 for uint8 frames, kFloat32 for float32 ones; in the review the first bands alone.
+  std::span<const PlaneWindow> linear;
   std::span<const PlaneWindow> restored;  // one per band, the frame's sample type
   std::span<std::byte> scratch;
 };

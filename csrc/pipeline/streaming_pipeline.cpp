@@ -5,6 +5,7 @@
 #include <cstring>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "base/error.h"
 #include "tiling/blender.h"
@@ -131,10 +132,11 @@ struct StripPlan {
     };
     std::size_t total = planes_of(shape.bands, s.window_rows, shape.type) +
                         planes_of(linear_planes, s.plane_rows, linear_type()) +
-                        planes_of(shape.bands, s.finished_rows, shape.type) +
-                        BufferPool::footprint(input_bytes()) +
-                        BufferPool::footprint(output_bytes());
-    if (s.scratch > 0) total += BufferPool::footprint(s.scratch);
+                        planes_of(shape.bands, s.finished_rows, shape.type);
+    // The tiles' buffers take the place of the linear stage's scratch.
+    const std::size_t tiles =
+        BufferPool::footprint(input_bytes()) + BufferPool::footprint(output_bytes());
+    total += std::max(tiles, s.scratch > 0 ? BufferPool::footprint(s.scratch) : 0);
     if (plan.blends()) total += BufferPool::footprint(blender_bytes());
     // Big buffers begin on a page, so each kind may leave a gap behind smaller ones.
     constexpr std::size_t kKinds = 7;
@@ -202,6 +204,18 @@ class PlaneSet {
     }
   }
 
+  // What the planes hold of rows above `row` is dead. They are shown once.
+  void drop_above(BufferPool& pool, int row) {
+    if (windows_.empty()) return;
+    const PlaneWindow& window = windows_.front();
+    const int rows = std::clamp(row - window.first_row, 0, window.view.rows);
+    std::size_t end = static_cast<std::size_t>(stride_) * static_cast<std::size_t>(rows);
+    end -= end % page_bytes();  // the rest goes with the next rows
+    if (end <= dropped_) return;
+    for (const Lease& lease : leases_) pool.advise_dropped(lease, dropped_, end - dropped_);
+    dropped_ = end;
+  }
+
   // As show(), keeping the content of the rows that are shown before and after.
   void slide(RowRange rows) {
     for (PlaneWindow& window : windows_) {
@@ -216,6 +230,7 @@ class PlaneSet {
 
  private:
   std::ptrdiff_t stride_;
+  std::size_t dropped_ = 0;  // bytes of each plane
   std::vector<Lease> leases_;
   std::vector<PlaneWindow> windows_;
 };
@@ -256,10 +271,10 @@ PipelineReport run_pipeline(FrameSource& source, FrameSink& sink, Engine& engine
   report.planned_bytes = plan.bytes(height);
 
   PlaneSet capture(pool, "capture ", shape.bands, sizes.window_rows, shape, shape.type);
-  PlaneSet planes(pool, "linear ", plan.linear_planes, sizes.plane_rows, shape, plan.linear_type());
+  // The base plane is kept for the review, the others go when the tiles are done.
+  const int kept_planes = std::min(plan.linear_planes, shape.bands);
+  PlaneSet base(pool, "base ", kept_planes, sizes.plane_rows, shape, plan.linear_type());
   PlaneSet restored(pool, "restored ", shape.bands, sizes.finished_rows, shape, shape.type);
-  Lease input = pool.lease("tile input", plan.input_bytes());
-  Lease output = pool.lease("tile output", plan.output_bytes());
   std::optional<Lease> blend_memory;
   std::optional<RowBlender> blender;
   if (tiles.blends()) {
@@ -300,7 +315,6 @@ PipelineReport run_pipeline(FrameSource& source, FrameSink& sink, Engine& engine
     strip.planes = plan.planes(first, last);
     strip.finished = plan.finished(first, last);
     strip.capture = capture.windows();
-    strip.linear = planes.windows();
     strip.restored = restored.windows();
 
     {
@@ -310,8 +324,15 @@ PipelineReport run_pipeline(FrameSource& source, FrameSink& sink, Engine& engine
       capture.slide(strip.window);
       source.read({have, strip.window.last}, capture.windows());
     }
-    planes.show(strip.planes);
+    std::optional<PlaneSet> others(std::in_place, pool, "linear ", plan.linear_planes - kept_planes,
+                                   sizes.plane_rows, shape, plan.linear_type());
+    base.show(strip.planes);
+    others->show(strip.planes);
     restored.show(strip.finished);
+    std::vector<PlaneWindow> linear_windows(base.windows().begin(), base.windows().end());
+    linear_windows.insert(linear_windows.end(), others->windows().begin(),
+                          others->windows().end());
+    strip.linear = linear_windows;
     go_on(static_cast<double>(done) / tiles.size());
     if (linear != nullptr) {
       const Stopwatch watch(report.linear_seconds);
@@ -320,9 +341,11 @@ PipelineReport run_pipeline(FrameSource& source, FrameSink& sink, Engine& engine
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       const std::size_t plane = static_cast<std::size_t>(options.inputs[i]);
       const std::size_t bands = static_cast<std::size_t>(shape.bands);
-      inputs[i] = {plane < bands ? capture.windows()[plane] : planes.windows()[plane - bands],
+      inputs[i] = {plane < bands ? capture.windows()[plane] : linear_windows[plane - bands],
                    plan.spec.input_offset};
     }
+    Lease input = pool.lease("tile input", plan.input_bytes());
+    Lease output = pool.lease("tile output", plan.output_bytes());
     const std::span<const float> chw(output.as<float>(), plan.output_bytes() / sizeof(float));
     for (int tile_row = first; tile_row < last; ++tile_row) {
       for (int tile_column = 0; tile_column < tiles.grid_columns(); ++tile_column) {
@@ -357,7 +380,19 @@ PipelineReport run_pipeline(FrameSource& source, FrameSink& sink, Engine& engine
         const Stopwatch watch(report.store_seconds);
         blender->finish_row(restored.windows());
       }
+      if (options.drop_scratch) {
+        others->drop_above(pool, tile_row + 1 < last ? tiles.first_row_needed(tile_row + 1)
+                                                     : shape.rows);
+      }
     }
+    if (options.drop_scratch) {
+      pool.advise_dropped(input);
+      pool.advise_dropped(output);
+    }
+    input.release();
+    output.release();
+    others.reset();
+    strip.linear = base.windows();
     if (linear != nullptr) {
       const Stopwatch watch(report.review_seconds);
       with_scratch(strip, [&] { report.replaced_blocks += linear->review(strip); });

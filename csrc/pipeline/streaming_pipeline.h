@@ -9,8 +9,9 @@
 //   review  the linear stage looks at the result and may replace blocks
 //   write   finished rows leave
 //
-// Nothing is allocated after the first strip begins: planes, scratch and tile buffers are leased
-// from the pool at the start, for the largest strip. Engines may use threads of their own.
+// Nothing is allocated after the first strip begins: planes and buffers are leased from the pool, of
+// the size of the largest strip, and what is dead makes room for what follows. Engines may use threads
+// of their own.
 #pragma once
 
 #include <functional>

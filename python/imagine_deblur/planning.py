@@ -13,11 +13,11 @@ _SLACK = 4 << 20  # for small allocations between here and the peak
 
 # Resident bytes, measured with numpy 2 and Python 3.11 on x86-64 when the engine was open: 45 MB
 # with the linear model alone, with room here for what a blind estimate leaves behind; bundled
-# networks on tiles of 192 and 544 px: winograd 53 to 81 MB, onnxruntime 78 to 80, openvino 100
-# to 106. (Bytes of the runtime, and for each byte of the network's file and each px of a tile.)
+# networks on tiles of 192 and 544 px: winograd 51 MB, whose features take memory with the first
+# tile, onnxruntime 78 to 80, openvino 100 to 106. (Bytes of the runtime, and for each byte of the network's file and each px of a tile.)
 _INTERPRETER = 56_000_000
 _RUNTIMES = {
-    "winograd": (1_000_000, 9, 60),
+    "winograd": (1_000_000, 9, 0),
     "onnxruntime": (33_000_000, 2, 0),
     "openvino": (54_000_000, 3, 0),
 }
@@ -118,7 +118,10 @@ def pool_bytes(
     scratch = kept = kept_least = 0
     if stage is not None:
         shortest = min(plan.tile_rows + 2 * stage.margin_rows(), shape[0])
-        scratch, kept = stage.scratch_bytes(*shape), stage.kept_bytes(*shape)
+        # The tiles' buffers lie where the scratch was.
+        samples = (engine.input_planes + engine.output_bands) * plan.tile_rows * plan.tile_columns
+        scratch = max(0, stage.scratch_bytes(*shape) - 4 * samples)
+        kept = stage.kept_bytes(*shape)
         kept_least = stage.kept_bytes(shortest, *shape[1:])
     return plan_pool(
         whole=_core.pipeline_bytes(*shape, float32, engine, stage, options, plan.grid_rows),

@@ -55,7 +55,7 @@ std::vector<float> blurred(const Size& size, std::span<const float> table, Execu
   const PlaneSizes sizes(size);
   const Scratch scratch(sizes);
   Passes passes(sizes, executor, scratch.span(), true);
-  const Otf otf = Otf::radial(sizes, table, executor);
+  const Otf otf = Otf::radial(table);
   const Gain blur;
   const GainOf gain = gain_of(sizes, otf, blur, passes.unit());
   if (through_whole) {
@@ -147,7 +147,7 @@ void check_flips() {
   const PlaneSizes sizes(size);
   const std::vector<float> ones(2, 1.0F);
   SerialExecutor serial;
-  const Otf otf = Otf::radial(sizes, ones, serial);
+  const Otf otf = Otf::radial(ones);
   const Gain blur;
   for (int moment = 0; moment < 9; ++moment) {
     for (const std::size_t place : {std::size_t{0}, std::size_t{777}}) {

@@ -16,7 +16,7 @@ from imagine_deblur.restoration.gains import PlaneGain
 from imagine_deblur.restoration.pieces import BLOCK, Piece, cut_columns
 from imagine_deblur.restoration.reach import gap_px, margin_px
 from imagine_deblur.restoration.reblur_check import ReblurCheck
-from imagine_deblur.restoration.transfer import bank_of, is_radial, otf_for, sizes_for
+from imagine_deblur.restoration.transfer import bank_of, otf_bytes, otf_for, sizes_for
 from imagine_deblur.restoration.wiener import WienerSpec, learned_gains
 
 if TYPE_CHECKING:
@@ -51,8 +51,9 @@ class WienerStage:
 
     Notes
     -----
-    The OTF of the last strip size is kept where there is one PSF, so frames of one size compute it
-    once. Everything else lives in the strip's scratch.
+    Where there is one PSF its OTF is kept, a table of 64 KB where it has no direction, else for the
+    last strip size, so that frames of one size compute it once. Everything else lives in the
+    strip's scratch.
     """
 
     after_block: Callable[[NDArray[np.uint8]], object] | None = None
@@ -78,7 +79,6 @@ class WienerStage:
         self._margin = max(margin_px(psf, spec.nsr, learned) for psf in psfs)
         if any(gain is None for gain in learned):
             self._margin = max(self._margin, self.field.support_px())
-        self._radial = all(is_radial(psf) for psf in psfs)
         self._otf: tuple[tuple[int, int], _core.Otf] | None = None
 
     def plane_count(self, bands: int) -> int:
@@ -95,7 +95,8 @@ class WienerStage:
 
     def kept_bytes(self, rows: int, columns: int, bands: int) -> int:
         """Return the bytes of the OTF of a strip, which stays outside the scratch."""
-        return self._sizes(rows, cut_columns(columns, self._margin)[0]).otf_bytes(self._radial)
+        sizes = self._sizes(rows, cut_columns(columns, self._margin)[0])
+        return max(otf_bytes(psf, sizes) for _, _, psf in self.field.cells)
 
     @property
     def otf(self) -> _core.Otf | None:

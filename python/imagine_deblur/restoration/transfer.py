@@ -37,11 +37,16 @@ def is_radial(psf: PSF) -> bool:
     return all(component.isotropic for component in psf.components)
 
 
+def otf_bytes(psf: PSF, sizes: _core.PlaneSizes) -> int:
+    """Return the bytes of `otf_for` that grow with the frame: none of a PSF without direction."""
+    return 0 if is_radial(psf) else sizes.otf_bytes(not psf.symmetric)
+
+
 def otf_for(psf: PSF, sizes: _core.PlaneSizes, workers: _core.WorkerPool) -> _core.Otf:
     """Return a PSF's OTF on the grid of a plane's spectrum."""
     if is_radial(psf):
         table = psf.at(0.0, np.linspace(0.0, HIGHEST, _ENTRIES)).real
-        return _core.Otf.radial(sizes, np.asarray(table, np.float32), workers)
+        return _core.Otf.radial(np.asarray(table, np.float32))
     return _core.Otf.half_plane(sizes, psf.half_plane(*sizes.padded_shape), workers)
 
 

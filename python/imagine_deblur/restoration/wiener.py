@@ -20,8 +20,8 @@ tall strips with `inverse_support_px` rows of margin), never over tiles.
 The transforms and filters themselves are the core's, see ``csrc/linear``: sixteen rows or columns
 at a time, extension, gain and rounding on the way.
 
-Memory. Two half-plane spectra of 4 bytes/px each, and an OTF of 1 byte/px where the PSF has no
-direction, 2 where it is symmetric and 4 otherwise.
+Memory. Two half-plane spectra of 4 bytes/px each, and an OTF: a table where the PSF has no
+direction, 2 bytes/px where it is symmetric and 4 otherwise.
 """
 
 from __future__ import annotations
