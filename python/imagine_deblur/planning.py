@@ -14,7 +14,8 @@ _SLACK = 4 << 20  # for small allocations between here and the peak
 # Resident bytes, measured with numpy 2 and Python 3.11 on x86-64 when the engine was open: 45 MB
 # with the linear model alone, with room here for what a blind estimate leaves behind; bundled
 # networks on tiles of 192 and 544 px: winograd 51 MB, whose features take memory with the first
-# tile, onnxruntime 78 to 80, openvino 100 to 106. (Bytes of the runtime, and for each byte of the network's file and each px of a tile.)
+# tile, onnxruntime 78 to 80, openvino 100 to 106. (Bytes of the runtime, and for each byte of the
+# network's file and each px of a tile.)
 _INTERPRETER = 56_000_000
 _RUNTIMES = {
     "winograd": (1_000_000, 9, 0),

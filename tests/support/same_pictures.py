@@ -73,8 +73,9 @@ class Case:
 
     @property
     def share(self) -> float:
-        """Most samples that may differ by one step."""
-        return NETWORK if self.options.get("model") in ("fast", "best") else LINEAR
+        """Most samples that may differ by one step; strips may be cut elsewhere."""
+        cut = "max_ram" in self.options
+        return NETWORK if cut or self.options.get("model") in ("fast", "best") else LINEAR
 
 
 def scene(rows: int, columns: int, psf: PSF, noise: float = 0.004, seed: int = 3) -> Picture:
@@ -182,7 +183,8 @@ def main() -> int:
             print(f"{case.name:40s} {digest} {seconds:6.2f} s", flush=True)
             continue
         most, share = difference(found, np.load(file))
-        same = most == 0 or (most == 1 and share <= case.share)
+        few = case.share + 8 / found.size  # single samples of small pictures
+        same = most == 0 or (most == 1 and share <= few)
         failed += not same
         verdict = "same bytes" if most == 0 else "same" if same else "ANOTHER PICTURE"
         print(f"{case.name:40s} {verdict:16s} {most:3d} steps, {share:.4%} of samples", flush=True)
