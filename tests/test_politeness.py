@@ -44,7 +44,9 @@ seen = {}
 def stat(task):
     with open(f"/proc/self/task/{task}/stat") as file:
         fields = file.read().rsplit(")", 1)[1].split()
-    return int(fields[11]) + int(fields[12]), int(fields[16]), int(fields[38])
+    with open(f"/proc/self/task/{task}/schedstat") as file:
+        nanoseconds = int(file.read().split()[0])
+    return nanoseconds, int(fields[16]), int(fields[38])
 
 def look(fraction):
     for task in map(int, os.listdir("/proc/self/task")):
@@ -65,13 +67,13 @@ with Session(psf=psf, model=model, engine=name, threads=2, pin=True, nice=5, til
     for _ in range(6):
         _, report = session.restore_with_report(image, progress=look)
     after = used()
-ticks = {task: count - before.get(task, 0) for task, count in after.items()}
-total = sum(ticks.values())
+spent = {task: count - before.get(task, 0) for task, count in after.items()}
+total = sum(spent.values())
 print(json.dumps({
     "threads": [
-        {"share": ticks[task] / total, "affinity": seen[task][0], "nice": seen[task][1],
+        {"share": spent[task] / total, "affinity": seen[task][0], "nice": seen[task][1],
          "policy": seen[task][2], "main": task == os.getpid()}
-        for task in ticks if task in seen
+        for task in spent if task in seen
     ],
     "processors": _core.topology()["processors"],
 }))
