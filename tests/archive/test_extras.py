@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
+from archives import OPTIONS
 from imagine_deblur.archive import lanes
 from imagine_deblur.archive.inputs import find_items
-from imagine_deblur.archive.lanes import ClusterLanes
+from imagine_deblur.archive.item import Item
+from imagine_deblur.archive.lanes import ClusterLanes, ClusterLostError
+from imagine_deblur.archive.settings import make_settings
+from imagine_deblur.archive.work import Task, restore
 from imagine_deblur.errors import EngineError, MissingExtraError
 
 PIP = r"pip install 'imagine-deblur\[archive\]'"
@@ -68,6 +74,25 @@ def test_workers_of_another_version_are_refused(monkeypatch):
         monkeypatch.setattr(lanes, "VERSION", "0.0.0")
         with pytest.raises(EngineError, match=r"1 of 1 workers .* here is 0\.0\.0"):
             ClusterLanes(cluster.scheduler_address)
+
+
+def test_a_worker_that_joins_later_with_another_version_refuses(scenes, tmp_path):
+    settings = replace(make_settings(tmp_path / "out", OPTIONS), version="0.0.0")
+    task = Task(Item(str(scenes / "c0.jpg"), "c0.jpg"))
+    told = restore(task, pickle.dumps(settings))
+    assert told["kind"] == "EngineError"
+    assert "the batch 0.0.0" in told["error"]
+    assert not (tmp_path / "out/c0.jpg").exists()
+
+
+def test_a_cluster_without_workers(monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(lanes, "_JOIN_SECONDS", 0.5)
+    with (
+        distributed.LocalCluster(n_workers=0, dashboard_address=":0", host="127.0.0.1") as cluster,
+        pytest.raises(ClusterLostError, match=r"no workers after 0\.5 s: start some with"),
+    ):
+        ClusterLanes(cluster.scheduler_address)
 
 
 def test_a_local_batch_of_captures_needs_numpy_alone(scenes, tmp_path):

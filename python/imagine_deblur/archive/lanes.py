@@ -27,6 +27,7 @@ from imagine_deblur.errors import EngineError, ImagineDeblurError
 from imagine_deblur.support.extras import require
 
 _CONNECT_SECONDS = 20.0
+_JOIN_SECONDS = 30.0
 _RECOUNT_SECONDS = 5.0  # how soon workers that join a cluster get work
 
 
@@ -176,7 +177,7 @@ class ClusterLanes(Lanes):
     Raises
     ------
     ClusterLostError
-        No scheduler answers there.
+        No scheduler answers there, or it has no workers.
     EngineError
         A worker has another version of this package, or none.
     """
@@ -194,7 +195,14 @@ class ClusterLanes(Lanes):
         except (OSError, ValueError) as error:
             raise ClusterLostError(f"no Dask scheduler answers at {address}: {error}") from error
         try:
+            self._client.wait_for_workers(1, timeout=_JOIN_SECONDS)
             self._check_versions()
+        except TimeoutError as error:
+            self._client.close()
+            raise ClusterLostError(
+                f"the cluster at {address} has no workers after {_JOIN_SECONDS:g} s: start some "
+                f"with 'dask worker {address} --nthreads 1'"
+            ) from error
         except BaseException:
             self._client.close()
             raise

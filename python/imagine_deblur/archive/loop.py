@@ -113,12 +113,18 @@ class Batch:
                 job.begun = time.monotonic()
                 lanes.submit(job, restore, job.task, self._packed)
                 running += 1
-            for token, result in lanes.wait(_WAIT) if running else ():
+            if not running:
+                if not lanes.free or self._later:  # no worker yet, or nothing due yet
+                    time.sleep(_WAIT if waiting else self._pause())
+                continue
+            for token, result in lanes.wait(_WAIT):
                 assert isinstance(token, Job)
                 running -= 1
                 self._settle(token, result)
-            if not running and not waiting and self._later:
-                time.sleep(min(_WAIT, max(0.0, self._later[0].due - time.monotonic())))
+
+    def _pause(self) -> float:
+        """Seconds until a retry falls due, at most `_WAIT`."""
+        return min(_WAIT, max(0.0, self._later[0].due - time.monotonic())) if self._later else _WAIT
 
     def _next(self, waiting: deque[Job]) -> Job | None:
         if self._later and self._later[0].due <= time.monotonic():

@@ -43,6 +43,8 @@ class Settings:
         Folder of the STAC items.
     record : bytes or None
         The PSF record that the options name.
+    version : str
+        Of imagine_deblur where the batch was started; workers of another one refuse.
     """
 
     output: str
@@ -52,6 +54,7 @@ class Settings:
     item_seconds: float = 7200.0
     stac_output: str | None = None
     record: bytes | None = None
+    version: str = VERSION
 
     @property
     def remote_output(self) -> bool:

@@ -18,6 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from imagine_deblur._version import VERSION
 from imagine_deblur.archive import remote
 from imagine_deblur.archive.item import Identity, Item, is_jpeg_name, scheme_of
 from imagine_deblur.archive.settings import Settings
@@ -93,6 +94,11 @@ def restore(task: Task, packed: bytes) -> dict[str, Any]:
     settings = _unpacked(packed)
     found: dict[str, Any] = {}
     try:
+        if settings.version != VERSION:
+            raise EngineError(
+                f"this worker has imagine_deblur {VERSION}, the batch {settings.version}; install "
+                "the same version everywhere"
+            )
         with _time_limit(settings.item_seconds):
             found |= _restore(task, settings, found)
     except (ImagineDeblurError, OSError, MemoryError, ImportError) as error:
