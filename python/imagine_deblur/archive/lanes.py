@@ -26,7 +26,7 @@ from imagine_deblur._version import VERSION
 from imagine_deblur.errors import EngineError, ImagineDeblurError
 from imagine_deblur.support.extras import require
 
-_CONNECT_SECONDS = 20.0
+_CONNECT_SECONDS = 10.0
 _JOIN_SECONDS = 30.0
 _RECOUNT_SECONDS = 5.0  # how soon workers that join a cluster get work
 

@@ -8,6 +8,7 @@ temporary folder (`gdal_path`).
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from pathlib import Path
@@ -20,6 +21,9 @@ from imagine_deblur.support.extras import require
 
 STALLED_BYTES_PER_SECOND = 1000
 """A transfer slower than this is broken off: a scene of 100 MB would take more than a day."""
+
+
+_GONE, _FORBIDDEN = (404, 410), (401, 403)  # HTTP status codes
 
 
 class TransferError(ImagineDeblurError, OSError):
@@ -191,9 +195,27 @@ def typed(url: str, error: Exception) -> OSError:
     """Return the error of a file system as one of ours.
 
     Every file system has a family of errors of its own; what is not about the file itself may
-    succeed at another time.
+    succeed at another time. fsspec says of whatever a web server did that the file is not found,
+    and has the reason as its cause.
     """
-    if isinstance(error, TransferError | FileNotFoundError | PermissionError | ImportError):
-        return error if isinstance(error, OSError) else TransferError(str(error))
-    text = str(error) or type(error).__name__
-    return TransferError(f"{without_secrets(url)}: {text}")
+    if isinstance(error, TransferError | PermissionError):
+        return error
+    cause = error.__cause__ if isinstance(error, FileNotFoundError) else None
+    reason = cause or error
+    name = without_secrets(url)
+    status = _status(reason)
+    if status in _GONE or isinstance(reason, FileNotFoundError):
+        return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+    if status in _FORBIDDEN:
+        return PermissionError(errno.EACCES, f"the server says {status}", name)
+    return TransferError(f"{name}: {without_secrets(str(reason)) or type(reason).__name__}")
+
+
+def _status(error: BaseException) -> int | None:
+    """Return the HTTP status that a web server or an object store answered with."""
+    answer = getattr(error, "response", None)
+    if isinstance(answer, dict):  # botocore's way
+        status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    else:
+        status = getattr(error, "status", None)
+    return status if isinstance(status, int) else None
