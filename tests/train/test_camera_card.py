@@ -12,9 +12,11 @@ pytest.importorskip("torch", reason="training needs the extra [train]")
 Image = pytest.importorskip("PIL.Image", reason="training needs the extra [train]")
 
 from imagine_deblur.cli import main  # noqa: E402
+from imagine_deblur.degradation.forward import degrade  # noqa: E402
 from imagine_deblur.engines.descriptor import describe  # noqa: E402
 from imagine_deblur.errors import InputImageError  # noqa: E402
 from imagine_deblur.evaluation.run import Row  # noqa: E402
+from imagine_deblur.psf.models import PSF  # noqa: E402
 from imagine_deblur.session import Session  # noqa: E402
 from imagine_deblur.train import camera_card  # noqa: E402
 from imagine_deblur.train.camera_card import Retrained, behind, divide  # noqa: E402
@@ -76,11 +78,22 @@ def test_one_command_makes_a_network_and_its_card(scenes, tmp_path, capsys):
     for text in ("8 sharp scenes, 6 steps", "0.002 to 0.004", "quality 85 to 95", *card["worse"]):
         assert text in words
 
-    frame = (natural(96, 120, seed=1) * 255).astype(np.uint8)
+    rng = np.random.default_rng(1)
+    frame = degrade(natural(96, 120, seed=1), PSF.defocus(2.5), noise=0.003, rng=rng)
     with Session(model=out / "toy.onnx", psf="disk:2.5", threads=1) as session:
         restored, report = session.restore_with_report(frame)
     assert report.model == "toy"
     assert restored.shape == frame.shape
+
+
+def test_a_training_that_was_stopped_makes_no_network(scenes, tmp_path, monkeypatch, capsys):
+    camera, out = tmp_path / "camera.toml", tmp_path / "mine"
+    camera.write_text(CAMERA)
+    stopped = {"toy": "stopped"}
+    monkeypatch.setattr(camera_card, "run_queue", lambda *places, **options: stopped)
+    assert main(["retrain", str(camera), str(scenes), str(out)]) == 8
+    assert "the training stopped; no network was made yet" in capsys.readouterr().err
+    assert not (out / "toy.onnx").exists()
 
 
 def test_a_network_that_is_behind_is_warned_of(monkeypatch, capsys):

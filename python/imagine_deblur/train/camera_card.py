@@ -20,13 +20,13 @@ from typing import Any
 from imagine_deblur._version import VERSION
 from imagine_deblur.degradation.camera_description import CameraDescription, read_camera
 from imagine_deblur.engines.model import bundled_models
-from imagine_deblur.errors import InputImageError, OptionsError
+from imagine_deblur.errors import CancelledError, InputImageError
 from imagine_deblur.evaluation.described import protocol_of
 from imagine_deblur.evaluation.run import Row, as_dicts, evaluate, markdown
 from imagine_deblur.options import Options
 from imagine_deblur.train import export_onnx
 from imagine_deblur.train.config import load_config, override
-from imagine_deblur.train.queue import read_queue, run_queue
+from imagine_deblur.train.queue import FINISHED, read_queue, run_queue
 from imagine_deblur.train.scenes import checksum, list_images
 
 BUNDLED = "fast"
@@ -100,6 +100,8 @@ def retrain(
         A wrong description or configuration.
     InputImageError
         Too few scenes.
+    CancelledError
+        The training was stopped, or failed.
     EngineError
         PyTorch is not installed, or the export disagrees with it.
     """
@@ -112,8 +114,11 @@ def retrain(
     queue = read_queue(folder / "queue.toml")
     outcome = run_queue(queue, folder / "runs", device=device, polite=False)
     run = folder / "runs" / described.name
-    if not (run / "checkpoint.pt").is_file():
-        raise OptionsError("retrain", outcome, f"a run that ends; see {run}")
+    ended = outcome[described.name]
+    if ended not in FINISHED:
+        raise CancelledError(
+            f"{run}: the training {ended}; no network was made yet, and the same line goes on"
+        )
     network = folder / f"{described.name}.onnx"
     descriptor = export_onnx(run / "checkpoint.pt", network)
     rows = evaluate(
@@ -300,7 +305,8 @@ def _in_words(values: dict[str, Any], rows: Sequence[Row]) -> str:
         "## Made of",
         "",
         f"{data['training_scenes']} sharp scenes, {training['steps']} steps, "
-        f"{training['hours']:.2g} hours. {data['held_out_scenes']} scenes were held out.",
+        f"{training['hours']:.2g} hours by the clock. "
+        f"{data['held_out_scenes']} scenes were held out.",
         "",
         "| camera | range |",
         "|---|---|",
