@@ -5,7 +5,7 @@
 Scenes are blurred a little (Gaussians of 0.3 to 0.9 px, disks of 0.5 to 1.8 px, or a turn about the
 centre as in the protocol ``spin``), exposed with or without noise, coded as JPEG of quality 85 to
 97 or not at all, estimated blind and restored with the estimate whatever it is. The table, change
-in PSNR by the estimate's MTF, is what `blur.SHARP_MTF` was chosen on. Synthetic captures.
+in PSNR by the estimate's MTF, is what `policy.SHARP_MTF` was chosen on. Synthetic captures.
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagine_deblur.capture import policy
-from imagine_deblur.capture.compression import shows_jpeg
 from imagine_deblur.capture.growth import power_growth
 from imagine_deblur.capture.result import Analysis, Capture
 from imagine_deblur.capture.ring_gain import RingGains, gains_for
@@ -54,10 +53,7 @@ def analyse(
         The capture does not tell its blur or would become wild, with `raise_unknown`.
     """
     found = policy.judged(given or _estimated(capture, raise_unknown=raise_unknown))
-    coded = capture.coded
-    found = policy.passed_if_small(
-        found, lambda: shows_jpeg(capture.images()) if coded is None else coded
-    )
+    found = policy.passed_if_small(found)
     if found.passed is not None or found.psf is None:
         return found
     found = policy.kept_from_networks(found, trained)

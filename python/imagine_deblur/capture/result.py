@@ -85,8 +85,3 @@ class Capture:
 
     images: Callable[[], Sequence[Image]]
     quantisation: NDArray[np.uint16] | None = None
-
-    @property
-    def coded(self) -> bool | None:
-        """Whether it was JPEG; None where that is not known."""
-        return None if self.quantisation is None else True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -50,6 +51,7 @@ def inverse_support_px(psf: PSF, nsr: float, *, weight: float = 0.999, limit: in
     return _reach_px(wiener_gain(psf.otf(size, size), squared, nsr), weight)
 
 
+@lru_cache(maxsize=8)  # a stage asks for its gap and its margin
 def gain_support_px(gain: PlaneGain, psf: PSF, *, weight: float = 0.999, limit: int = 512) -> int:
     """Return how far a learned filter reaches, the longer of its two; see `inverse_support_px`."""
     size = 2 * limit
