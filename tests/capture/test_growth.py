@@ -127,7 +127,7 @@ def test_a_blur_beyond_a_networks_training_is_left_to_the_linear_model():
         _, linear = session.restore_with_report(capture)
     assert report.restored
     assert report.model == linear.model == "wiener"
-    assert any("disk_radius_px = 9.5 is beyond the 8.5 px" in w for w in report.warnings)
+    assert any("disk_radius_px = 9.5 is beyond the 9 px" in w for w in report.warnings)
     assert not any("beyond" in warning for warning in linear.warnings)
     assert (found != capture).mean() > 0.3
 
