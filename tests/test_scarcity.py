@@ -319,3 +319,17 @@ def test_pinning_to_cores_that_are_not_ours_is_no_failure():
     workers = _core.WorkerPool(3, pin=True, processors=[100_000, 100_001, 100_002])
     assert workers.worker_count == 3
     assert workers.pinned_count == 0
+
+
+@pytest.mark.parametrize("model", ["wiener", "identity"])
+def test_the_widest_frames_keep_to_the_memory(tmp_path, model):
+    """65,500 px wide: 315 to 325 MB were taken where 300 MB were allowed."""
+    source, target = tmp_path / "wide.jpg", tmp_path / "out.jpg"
+    part = (natural(256, 655, seed=2) * 255).astype(np.uint8)
+    source.write_bytes(jpeg(np.tile(part, (3, 100, 1)), 90))
+    command = [sys.executable, "-m", "imagine_deblur", "process", str(source), "-o", str(target)]
+    command += ["--psf", "disk:3", "--model", model, "--max-ram", "300MB", "--threads", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    report = json.loads(done.stdout)
+    assert report["columns"] == 65_500
+    assert report["peak_bytes"] < 300_000_000

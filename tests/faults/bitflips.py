@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from common import RADIUS, capture, folder
+from common import RADIUS, capture, folder, interval
 from imagine_deblur import _core
 from imagine_deblur.engines.descriptor import describe
 from imagine_deblur.engines.model import build_engine, bundled_models
@@ -367,31 +367,6 @@ def main() -> int:
     )
     print(f"noticed: {dict(noticed.most_common())}")
     return 0 if high < 0.005 else 1
-
-
-def interval(hits: int, trials: int) -> tuple[float, float]:
-    """Return the exact (Clopper-Pearson) 95 % interval of a share, by bisection."""
-
-    def at_most(count: int, share: float) -> float:
-        log = [
-            math.lgamma(trials + 1)
-            - math.lgamma(k + 1)
-            - math.lgamma(trials - k + 1)
-            + k * math.log(share)
-            + (trials - k) * math.log1p(-share)
-            for k in range(count + 1)
-        ]
-        return sum(map(math.exp, log))
-
-    def solve(count: int, wanted: float) -> float:
-        low, high = 1e-12, 1 - 1e-12
-        for _ in range(60):
-            middle = (low + high) / 2
-            low, high = (middle, high) if at_most(count, middle) > wanted else (low, middle)
-        return low
-
-    low = 0.0 if hits == 0 else solve(hits - 1, 0.975)
-    return low, 1.0 if hits == trials else solve(hits, 0.025)
 
 
 def show(table: dict[str, Counter[str]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import sys
@@ -149,3 +150,28 @@ def verdict(count: Counter[str]) -> int:
     bad = sum(count[fault] for fault in FAULTS)
     print("no fault" if not bad else f"{bad} faults", file=sys.stderr)
     return 1 if bad else 0
+
+
+def interval(hits: int, trials: int) -> tuple[float, float]:
+    """Return the exact (Clopper-Pearson) 95 % interval of a share, by bisection."""
+
+    def at_most(count: int, share: float) -> float:
+        log = [
+            math.lgamma(trials + 1)
+            - math.lgamma(k + 1)
+            - math.lgamma(trials - k + 1)
+            + k * math.log(share)
+            + (trials - k) * math.log1p(-share)
+            for k in range(count + 1)
+        ]
+        return sum(map(math.exp, log))
+
+    def solve(count: int, wanted: float) -> float:
+        low, high = 1e-12, 1 - 1e-12
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (middle, high) if at_most(count, middle) > wanted else (low, middle)
+        return low
+
+    low = 0.0 if hits == 0 else solve(hits - 1, 0.975)
+    return low, 1.0 if hits == trials else solve(hits, 0.025)

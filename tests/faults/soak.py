@@ -115,6 +115,14 @@ class Mission:
                     os.unlink(f"{entry.path}.json")
                 self.taken += 1
 
+    def lost(self) -> int:
+        """Captures that did not come out although later ones did."""
+        return sum(n == 0 for n in self.out[: self.taken])
+
+    def twice(self) -> int:
+        """Captures that came out more than once."""
+        return sum(n > 1 for n in self.out)
+
 
 def main() -> int:
     """Run the campaign."""
@@ -127,7 +135,7 @@ def main() -> int:
     group = memory_group()
     rows: list[tuple[float, ...]] = []
     print("captures | start, s | its processor, s | captures/s | processor a capture, ms | "
-          "resident, MB | group's most, MB | state folder, kB")  # fmt: skip
+          "resident, MB | group's most, MB | state folder, kB | lost | twice")  # fmt: skip
     with folder("soak", inside=arguments.folder) as base:
         inbox, outbox = base / "in", base / "out"
         inbox.mkdir()
@@ -152,14 +160,13 @@ def main() -> int:
             kept = sum(p.stat().st_size for p in (outbox / STATE).rglob("*") if p.is_file()) / 1e3
             rows.append((seconds, busy, rate, each, command.resident(), command.group_most(), kept))
             figures = " | ".join(f"{value:.4g}" for value in rows[-1])
-            print(f"{mission.taken} | {figures}", flush=True)
+            print(f"{mission.taken} | {figures} | {mission.lost()} | {mission.twice()}", flush=True)
             command.stop()
             mission.take()
     if group is not None:
         with suppress(OSError):
             group.rmdir()
-    lost = sum(n == 0 for n in mission.out[: mission.taken])
-    twice = sum(n > 1 for n in mission.out)
+    lost, twice = mission.lost(), mission.twice()
     print(f"{mission.taken} captures: {lost} lost, {twice} twice")
     growth = rows[-1][4] - rows[0][4]
     slower = rows[-1][1] > 2 * rows[0][1] + 1 or rows[-1][3] > 1.5 * rows[0][3] + 1
