@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ NEXT = {
 
 
 class JournalMachine(RuleBasedStateMachine):
-    """Events, ends of the process, torn tails, flips and compactions in any order."""
+    """Events, ends of the process, torn tails, flips, cuts and compactions in any order."""
 
     @initialize()
     def open(self) -> None:
@@ -46,6 +47,7 @@ class JournalMachine(RuleBasedStateMachine):
         self.journal = Journal(self.folder)
         self.states: dict[str, str] = {}
         self.finished: set[str] = set()
+        self.past: dict[str, set[str]] = {}
 
     @rule(key=KEYS)
     def see(self, key: str) -> None:
@@ -53,6 +55,7 @@ class JournalMachine(RuleBasedStateMachine):
             order = self.journal.next_order()
             self.journal.append({"key": key, "state": SEEN, "name": f"{key}.jpg", "order": order})
             self.states[key] = SEEN
+            self.past.setdefault(key, set()).add(SEEN)
 
     @rule(key=KEYS, choice=st.integers(0, 3))
     def go_on(self, key: str, choice: int) -> None:
@@ -61,6 +64,7 @@ class JournalMachine(RuleBasedStateMachine):
             state = following[choice % len(following)]
             self.journal.append({"key": key, "state": state, "final": DONE})
             self.states[key] = state
+            self.past[key].add(DONE if state in FINAL else state)
             if state in FINAL:
                 self.finished.add(key)
             if state in (*FINAL, VANISHED):
@@ -72,6 +76,43 @@ class JournalMachine(RuleBasedStateMachine):
         with open(self.folder.path / NAME, "ab") as file:
             file.write(tail)
         self.journal = Journal(self.folder)
+
+    @rule(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+    def flip_anywhere(self, where: float, bit: int) -> None:
+        """One flipped bit costs one capture one step at most."""
+        before = self.known()
+        self.damage(flip(where, bit))
+        after = self.known()
+        changed = [key for key in before | after if before.get(key) != after.get(key)]
+        assert len(changed) <= 1
+        self.believe(after)
+
+    @rule(where=st.floats(0, 1, exclude_max=True))
+    def cut_anywhere(self, where: float) -> None:
+        """What is left of a cut journal is what it once said."""
+        self.damage(cut(where))
+        after = self.known()
+        assert all(state in self.past[key] for key, state in after.items())
+        self.believe(after)
+
+    def damage(self, action: Callable[[bytearray], object]) -> None:
+        self.journal.close()
+        path = self.folder.path / NAME
+        data = bytearray(path.read_bytes())
+        if data:
+            action(data)
+            path.write_bytes(data)
+        self.journal = Journal(self.folder)
+
+    def known(self) -> dict[str, str]:
+        """What the journal says of every key, finished or not."""
+        told = {key: entry.state for key, entry in self.journal.entries.items()}
+        return told | {key: DONE for key in self.past if self.journal.is_finished(key)}
+
+    def believe(self, told: dict[str, str]) -> None:
+        """Go on from what is left."""
+        self.finished = {key for key, state in told.items() if state == DONE}
+        self.states = {key: state for key, state in told.items() if state != DONE}
 
     @rule(keep=st.integers(0, 8))
     def compact(self, keep: int) -> None:
@@ -87,13 +128,7 @@ class JournalMachine(RuleBasedStateMachine):
     def flip_after_compaction(self, where: float, bit: int) -> None:
         """Both copies of everything are there, so one flipped bit costs nothing."""
         self.journal.compact(lambda file: True, 1 << 62)
-        self.journal.close()
-        path = self.folder.path / NAME
-        data = bytearray(path.read_bytes())
-        if data:
-            data[int(where * len(data))] ^= 1 << bit
-            path.write_bytes(data)
-        self.journal = Journal(self.folder)
+        self.damage(flip(where, bit))
 
     @invariant()
     def agrees(self) -> None:
@@ -106,6 +141,24 @@ class JournalMachine(RuleBasedStateMachine):
             self.journal.close()
             self.folder.close()
             self.scratch.cleanup()
+
+
+def flip(where: float, bit: int) -> Callable[[bytearray], None]:
+    """Return what flips one bit, `where` of the way through."""
+
+    def action(data: bytearray) -> None:
+        data[int(where * len(data))] ^= 1 << bit
+
+    return action
+
+
+def cut(where: float) -> Callable[[bytearray], None]:
+    """Return what cuts a file off."""
+
+    def action(data: bytearray) -> None:
+        del data[int(where * len(data)) :]
+
+    return action
 
 
 def _entry(key: str) -> Entry:
