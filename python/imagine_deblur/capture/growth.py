@@ -1,9 +1,10 @@
 """How wild a linear restoration will be, known before it runs.
 
 A linear filter turns a capture's power spectrum S into ``|G|^2 S``. In scenes of the Earth power
-falls with frequency at least about as ``1 / f^2``, so that ``f^2 |G|^2 S`` stays near what it is at
-the lowest frequencies, which a blur hardly touches. Undoing a blur that was not there raises what
-the filter takes for the blur's remains far above that: the picture becomes black and white blobs.
+falls with frequency about as ``1 / f^2``, so that the restoration's ``f^2 |G|^2 S`` stays near the
+most that the capture's has, at low frequencies that a blur hardly touches. Undoing a blur that was
+not there raises what the filter takes for the blur's remains far above that: the picture becomes
+black and white blobs.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _ANGLES = (np.arange(16) + 0.5) * (np.pi / 16)
 
 
 def power_growth(spectra: RingSpectra, found: Analysis) -> float:
-    """Return the most power an octave of the restored luma, over the capture's in its lowest ring.
+    """Return the most power an octave of the restored luma over the most of the capture's.
 
     Parameters
     ----------
@@ -45,8 +46,8 @@ def power_growth(spectra: RingSpectra, found: Analysis) -> float:
     """
     assert found.psf is not None, "nothing is undone without a PSF"
     power = FREQUENCY**2 * np.interp(FREQUENCY, RING_FREQUENCY, spectra.power[0])
-    lowest = _rings(power)[0]
-    if lowest <= 0.0:  # a picture of one colour: nothing can grow
+    most = _rings(power).max()
+    if most <= 0.0:  # a picture of one colour: nothing can grow
         return 0.0
     # A PSF that is given is judged by its own Wiener filter. Learned gains shy away from a wrong
     # one, and what they leave of the picture is no better for it.
@@ -54,7 +55,7 @@ def power_growth(spectra: RingSpectra, found: Analysis) -> float:
         _rings(power * gain_squared(psf, found, learned=found.blind)).max()
         for psf in cells(found.psf)
     )
-    return float(max(grown) / lowest)
+    return float(max(grown) / most)
 
 
 def gain_squared(psf: PSF, found: Analysis, *, learned: bool) -> FloatArray:
