@@ -99,9 +99,9 @@ def pack(arguments: argparse.Namespace) -> None:
         divisor = {"uint8": 36.0, "uint16": 1.0, "float32": 1e4}[dtype]
         with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
             source, target = Path(folder) / "in.tif", Path(folder) / "out.tif"
-            values = np.tile(part / divisor, (1, 2, 2)).astype(dtype)
+            values = (part / divisor).astype(dtype)
             with rasterio.open(
-                source, "w", driver="GTiff", width=2048, height=2048, count=3, dtype=dtype
+                source, "w", driver="GTiff", width=1024, height=1024, count=3, dtype=dtype
             ) as file:
                 file.write(values)
             for name, level in (("DEFLATE", 6), ("ZSTD", 1), ("ZSTD", 9), ("LZW", None)):
