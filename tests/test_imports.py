@@ -23,6 +23,8 @@ HEAVY = {
     "skimage",
     "distributed",
     "fsspec",
+    "xarray",
+    "dask",
     "pystac",
 }
 
