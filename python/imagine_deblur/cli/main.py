@@ -38,10 +38,10 @@ def build_parser() -> argparse.ArgumentParser:
         description="Restore out-of-focus Earth-observation captures. "
         "'imagine-deblur COMMAND --help' tells about each command.",
         examples="""
-        imagine-deblur demo                            # a made-up scene, to see it work
-        imagine-deblur process capture.jpg             # the blur is found in the capture
-        imagine-deblur process captures/ -o restored/  # a folder
-        imagine-deblur info                            # this installation and this machine
+        imagine-deblur demo                   # a made-up scene, to see it work
+        imagine-deblur process capture.jpg    # the blur is found in the capture
+        imagine-deblur process captures/ -o restored/
+        imagine-deblur info                   # this installation and this machine
         """,
     )
     parser.add_argument("--version", action="version", version=f"imagine-deblur {VERSION}")
