@@ -109,7 +109,7 @@ def kept_from_networks(
                 if trained is not None and name in trained and value > trained[name][1]:
                     warning = (
                         f"a blur of {name} = {value:.4g} is beyond the {trained[name][1]:.4g} px "
-                        "that the network was trained for: the linear model restored it instead"
+                        "that the network was trained for: it is left to the linear model"
                     )
                     return replace(found, untrained=True, warnings=(*found.warnings, warning))
     return found
