@@ -85,7 +85,6 @@ def test_no_package_imports_itself_through_others():
     assert circles(graph) == []
 
 
-@pytest.mark.xfail(strict=False, reason="train.quantise is being split")
 def test_no_file_is_too_long():
     long = {
         name: lines

@@ -3,16 +3,15 @@
 The convolutions between the first and the last are quantised: 8-bit weights, symmetric, one step
 an output channel; 8-bit activations. First and last convolution, the sums of the residual pairs and
 the sum with the base plane stay float32. The graph says so with pairs of QuantizeLinear and
-DequantizeLinear, which both runtimes turn into integer convolutions. Integer weights cannot be
-mixed: of a mixture it is the plain network for average captures that becomes integer.
+DequantizeLinear. Integer weights cannot be mixed: of a mixture it is the plain network for average
+captures that becomes integer.
 
 An integer convolution rounds its output with one step. So that small channels are not lost beside
 large ones, each channel has a factor of its own, moved into the weights on both sides, which a ReLU
 lets through (Nagel et al. 2019, "Data-free quantization", section 4.1; the exponent that shares the
 inequality between activations and weights is that of Xiao et al. 2023, "SmoothQuant", equation 4).
 Steps minimise the squared error of what they round, found on a grid. Calibration inputs are crops
-of training groups: degraded and inverse-filtered scenes, by the code that makes training data, from
-another seed.
+of training groups, by the code that makes training data, from another seed.
 """
 
 from __future__ import annotations
@@ -38,11 +37,8 @@ from imagine_deblur.train.scenes import checksum
 
 Float32Array = NDArray[np.float32]
 
-#: Groups of nine crops that calibrate a network by default.
-GROUPS = 24
-
-#: Seed of the calibration groups; training runs use small ones.
-SEED = 8_000_008
+#: Groups of nine crops that calibrate a network by default, and their seed; training's are small.
+GROUPS, SEED = 24, 8_000_008
 
 #: Exponent of the channels' magnitudes in the factors that balance them.
 BALANCE = 0.75
@@ -395,8 +391,7 @@ def quantise(
         },
     )
     helper.set_model_props(quantised, made.to_metadata())
-    path = Path(path)
-    scratch = path.with_name(path.name + ".tmp")
+    scratch = Path(path).with_name(Path(path).name + ".tmp")
     onnx.save(quantised, scratch)
     scratch.replace(path)
     return describe(path)
