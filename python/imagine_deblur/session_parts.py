@@ -106,6 +106,9 @@ class Parts:
         Chooses the model by the deadline.
     reblur_check : ReblurCheck
         Limits of the check; every frame gets a fresh one like it.
+    passes_wild : bool
+        Pass captures through whose restoration cannot be believed, see `Options.reblur_check`.
+        Self-tests turn it off: their pictures are no captures.
     check_spectra : bool
         See `restoration.stage.WienerStage`; costs a few per cent of the linear stage.
     """
@@ -114,6 +117,7 @@ class Parts:
         self.options = options
         self.reblur_check = ReblurCheck()
         self.check_spectra = False
+        self.passes_wild = True
         self._host = host_bytes()
         self.threads = options.threads or int(_core.topology()["usable_threads"])
         self.model: Model = resolve_model(options.model, options.precision)
@@ -175,7 +179,7 @@ class Parts:
             given,
             nsr=self.options.nsr,
             trained=self.model.psf_range,
-            checked=self.options.reblur_check,
+            checked=self.options.reblur_check and self.passes_wild,
             raise_unknown=self.options.without_information == "error",
         )
 

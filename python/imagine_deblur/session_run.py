@@ -160,7 +160,7 @@ def _doubted(parts: Parts, done: _Outcome, shape: tuple[int, int, int]) -> Analy
         It is not to be believed, with ``without_information="error"``.
     """
     check = None if done.run.stage is None else done.run.stage.reblur_check
-    if check is None:
+    if check is None or not parts.passes_wild:
         return None
     doubted = policy.passed_if_refuted(done.found, check.frame_mask(shape[0], shape[1]))
     if doubted.passed is None:

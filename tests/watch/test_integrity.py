@@ -381,3 +381,14 @@ def test_the_report_says_what_was_mended(tmp_path: Path, record: Path) -> None:
     report = json.loads((station.outbox / "a.jpg.json").read_bytes())
     assert report["outcome"] == "done"
     assert report["integrity"]["psf_disk"] == 1
+
+
+def test_the_self_test_restores_its_picture_whatever_the_blur(tmp_path: Path) -> None:
+    """No blur made that picture: as a capture it would be passed through, and nothing tested."""
+    session = SelfCheckingSession(Options(psf="disk:6.8", model="wiener", threads=1), tmp_path)
+    picture = golden_picture(200, 220)
+    assert not session.session.restore_with_report(picture)[1].restored
+    _, engine = session._golden_digest((200, 220))
+    assert engine[1][0] == "wiener"
+    assert not session.session.restore_with_report(picture)[1].restored
+    session.close()

@@ -19,8 +19,8 @@ import json
 import os
 import zlib
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,7 @@ class SelfCheckingSession:
         verify_outputs: bool = True,
     ) -> None:
         self.events: Counter[str] = Counter()
+        self._judging = True
         self._options = replace(options, overwrite=True)
         self._folder = folder
         self._check_every, self._golden_every = check_every, golden_every
@@ -231,7 +232,8 @@ class SelfCheckingSession:
         capture, output = "trial.jpg", "trial.restored.jpg"
         try:
             folder.write(capture, trial_capture(*shape), durable=False)
-            report = self.restore(os.fspath(folder.via(capture)), folder.via(output))
+            with self._no_capture():
+                report = self.restore(os.fspath(folder.via(capture)), folder.via(output))
             json.dumps(report.as_dict())
         finally:
             for name in (capture, output):
@@ -250,7 +252,8 @@ class SelfCheckingSession:
     def _golden_digest(self, size: tuple[int, int]) -> tuple[str, EngineKey]:
         """Return what the golden picture becomes, and its size and engine."""
         psf = None if self.session.given is not None else _GOLDEN_PSF
-        restored, _ = self.session.restore_with_report(golden_picture(*size), psf=psf)
+        with self._no_capture():
+            restored, _ = self.session.restore_with_report(golden_picture(*size), psf=psf)
         low, high = _GOLDEN_RANGE
         if not (np.isfinite(restored).all() and restored.min() > low and restored.max() < high):
             raise IntegrityError("the self-test's picture is out of range")
@@ -327,7 +330,17 @@ class SelfCheckingSession:
     def _open(self, changes: dict[str, Any]) -> Session:
         session = Session(replace(self._options, **changes))
         session.parts.check_spectra = True
+        session.parts.passes_wild = self._judging
         return session
+
+    @contextmanager
+    def _no_capture(self) -> Iterator[None]:
+        """Restore what is made up, too: a picture that no blur made would be passed through."""
+        self._judging = self.session.parts.passes_wild = False
+        try:
+            yield
+        finally:
+            self._judging = self.session.parts.passes_wild = True
 
     @staticmethod
     def _read_psf(options: Options) -> list[Artifact]:
