@@ -171,7 +171,7 @@ class Attempts:
 
     @contextmanager
     def of(self, options: Options, age: float) -> Iterator[None]:
-        """Count an attempt that the process does not survive.
+        """Count an attempt that the process does not survive, where options name files.
 
         Parameters
         ----------
@@ -184,6 +184,9 @@ class Attempts:
         OptionsError
             The process died on it before, as often as it may.
         """
+        if not _files_of(options):  # nothing from outside: somebody else ended the process
+            yield
+            return
         name, deaths = _identity(options), self._read()
         more = deaths.get(name, 0) - _MOST_DEATHS
         if more >= 0 and age < _LEFT_ALONE * 4.0 ** min(more, 9):
