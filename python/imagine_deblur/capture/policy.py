@@ -41,15 +41,15 @@ and 3.2 dB on two of `camera-low`.
 
 
 MOST_GROWTH = 12.0
-"""`growth.power_growth` from which no scene is behind a restoration. On 9 to 16 validation scenes
+"""`growth.power_growth` from which no scene is behind a restoration. On 4 to 16 validation scenes
 of each of defocus, defocus75, gauss+, camera and camera-low the true PSF and an estimated one give
 7 at most. A disk of 20 or 50 px gives 31 and more wherever it was tried, one of twice the right
 radius 166 and more without JPEG and as little as 3 in haze through a camera. With a like measure
 the linear model lost 0.5 to 26 dB in all of 228 restorations above its limit."""
 
 MOST_REFUTED = 0.5
-"""Share of blocks that may fail the reblur check. In 250 restorations of validation scenes with the
-true or an estimated PSF the largest was 0.04; with a disk of 20 or 50 px nearly all fail."""
+"""Share of blocks that may fail the reblur check. In restorations of 16 validation scenes with
+the true or an estimated PSF the largest was 0.04; with a disk of 20 or 50 px nearly all fail."""
 
 
 def judged(found: Analysis) -> Analysis:
