@@ -33,7 +33,7 @@ MAX_RAM = "2GB"
 
 # Bytes at the peak: of interpreter, network and GDAL's cache, and for each px of a window. A window
 # is held as it was read, encoded, as an image and restored; the session's pool, spectra and OTF
-# took 24 + 12 bytes a band, half of it for bytes, and 11 more (3 bands, 1 band, 4 MP each).
+# took 24 + 12 bytes a band and 11 more (3 bands, 1 band, 4 MP each).
 _FIXED_BYTES = 250_000_000
 _LARGEST_CORE, _SMALLEST_CORE = 4096, 512  # px
 
@@ -264,9 +264,7 @@ class _Job:
     def _core(self, group: Group, margin: int) -> int:
         """Most that a window may own, px a side, for the memory that is allowed."""
         count, kind = len(group.bands.indices), np.dtype(self.file.dtypes[0])
-        held = 2 * kind.itemsize + (3 if kind == np.uint8 else 16)
-        pool = (24 + 12 * count) // (2 if kind == np.uint8 else 1) + 11
-        pixel = held * count + pool
+        pixel = (2 * kind.itemsize + 16) * count + (24 + 12 * count) + 11
         allowed = self.session.options.ram_bytes
         area = max(allowed - _FIXED_BYTES, 0) // pixel
         rows, columns = self.reader.shape

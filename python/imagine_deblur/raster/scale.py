@@ -39,8 +39,8 @@ class Scale:
     low: float
     high: float
 
-    def encode(self, values: Samples) -> NDArray[np.uint8] | Float32Array:
-        """Return samples in [0, 1] as float32; of bytes, the bytes themselves.
+    def encode(self, values: Samples) -> Float32Array:
+        """Return samples in [0, 1].
 
         Parameters
         ----------
@@ -48,21 +48,19 @@ class Scale:
 
         Returns
         -------
-        uint8 or float32 ndarray
+        float32 ndarray
             The shape of `values`, C-contiguous.
         """
-        if values.dtype == np.uint8:
-            return np.ascontiguousarray(values)
         samples = np.subtract(values, self.offset, dtype=_exact(values))
         samples /= self.gain
         return np.ascontiguousarray(np.clip(samples, 0.0, 1.0), np.float32)
 
-    def decode(self, restored: Samples, encoded: Samples, values: Samples) -> Samples:
+    def decode(self, restored: Float32Array, encoded: Float32Array, values: Samples) -> Samples:
         """Return restored samples as values.
 
         Parameters
         ----------
-        restored, encoded : (...) uint8 or float32 ndarray
+        restored, encoded : (...) float32 ndarray
             After restoration, and what `encode` returned. A sample that was not changed gives
             exactly the value it came from.
         values : ndarray
@@ -73,8 +71,6 @@ class Scale:
         ndarray
             The shape and type of `values`.
         """
-        if values.dtype == np.uint8:
-            return restored
         change = (restored - encoded).astype(_exact(values), copy=False)
         change *= self.gain
         change += values

@@ -96,14 +96,12 @@ class Group:
         if not valid.any():
             return values, None
         known = values if valid.all() else np.where(valid, values, values.dtype.type(0))
-        encoded: NDArray[Any] = self.scale.encode(known)
-        if not valid.all():
-            encoded = _filled(encoded, valid)
+        encoded = fill(self.scale.encode(known), valid)
         image = _as_image(encoded)
         result, report = session.restore_with_report(image, analysis=self.found)
-        planes: NDArray[Any] = result[None] if result.ndim == 2 else np.moveaxis(result, -1, 0)
-        if encoded.dtype != np.uint8:  # bytes are rounded to more than this moves
-            planes = anchored(planes, encoded, valid)
+        samples = np.asarray(result, np.float32)
+        planes = samples[None] if samples.ndim == 2 else np.moveaxis(samples, -1, 0)
+        planes = anchored(planes, encoded, valid)
         restored = self.scale.decode(planes, encoded, known)
         if self.nodata is not None and not np.isnan(self.nodata):
             restored = _kept_off(restored, values, self.nodata)
@@ -115,13 +113,6 @@ def _as_image(planes: NDArray[Any]) -> Any:
     if len(planes) == 1:
         return planes[0]
     return np.ascontiguousarray(np.moveaxis(planes, 0, -1))
-
-
-def _filled(encoded: NDArray[Any], valid: Mask) -> NDArray[Any]:
-    if encoded.dtype == np.uint8:
-        smooth = fill(encoded.astype(np.float32), valid)
-        return np.where(valid, encoded, np.rint(smooth).astype(np.uint8))
-    return fill(encoded, valid)
 
 
 def _kept_off(restored: NDArray[Any], values: NDArray[Any], nodata: float) -> NDArray[Any]:
@@ -213,11 +204,8 @@ def _group(
 
 def _as_capture(scale: Scale, values: NDArray[Any], valid: Mask) -> NDArray[np.uint8]:
     """Samples as a capture of 8 bits, which is what estimates of blur and noise learnt from."""
-    encoded = scale.encode(np.where(valid, values, values.dtype.type(0)))
-    encoded = _filled(encoded, valid) if not valid.all() else encoded
-    if encoded.dtype != np.uint8:
-        encoded = np.rint(encoded * np.float32(255)).astype(np.uint8)
-    image: NDArray[np.uint8] = _as_image(encoded)
+    encoded = fill(scale.encode(np.where(valid, values, values.dtype.type(0))), valid)
+    image: NDArray[np.uint8] = _as_image(np.rint(encoded * np.float32(255)).astype(np.uint8))
     return image
 
 
