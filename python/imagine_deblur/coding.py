@@ -19,12 +19,12 @@ from imagine_deblur.errors import OptionsError
 from imagine_deblur.options import Options, parse_bytes
 from imagine_deblur.session_parts import Progress, Run
 
-FINER = 0.8
+FINER = 0.7
 """Steps of a restoration's tables over those of its capture, with ``quality="auto"``.
 
 The coarsest factor at which the coder eats less than a twentieth of the gain in every protocol
-with JPEG: 4.5, 2.2, 2.3 and 4.9 %, in files of 1.4 to 1.8 times the capture's. At 1.0 it eats up
-to 5.7 %; quality 95 eats 1.4 to 3.6 % in 1.8 to 3.6 times the bytes (docs/results/file_size.csv,
+with JPEG: 4.3, 2.1, 2.3 and 4.9 %, in files of 1.5 to 1.9 times the capture's. At 1.0 it eats up
+to 6.3 %; quality 95 eats 1.5 to 3.7 % in 1.7 to 3.5 times the bytes (docs/results/file_size.csv,
 made by bench/bench_file_size.py on the validation scenes).
 """
 
