@@ -19,8 +19,10 @@ import oracle
 from imagine_deblur import Session, _core, process, restore
 from imagine_deblur.degradation.forward import degrade
 from imagine_deblur.errors import MemoryBudgetError
-from imagine_deblur.planning import plan_pool
+from imagine_deblur.planning import Budget, pool_bytes
 from imagine_deblur.psf.models import PSF
+from imagine_deblur.restoration.stage import WienerStage
+from imagine_deblur.restoration.wiener import WienerSpec
 from imagine_deblur.support.process_memory import status_bytes
 from jpegkit import counters, jpeg
 from synthetic import natural
@@ -89,21 +91,38 @@ def test_the_number_in_the_message_does_too(tall, tmp_path):
 
 def test_the_pool_takes_the_whole_frame_or_what_is_left():
     mib = 1 << 20
-    needs = {"whole": 50 * mib, "least": 5 * mib, "kept": 10 * mib, "kept_least": mib}
-    process = {"host": 0, "base": 40 * mib, "engine_bytes": 20 * mib, "scratch": 15 * mib}
+    shape = (4000, 640, 3)
+    plan = _core.TilePlan(*shape[:2], tile_rows=128, tile_columns=128)
+    engine = _core.IdentityEngine(tile_rows=plan.tile_rows, tile_columns=plan.tile_columns)
+    options = _core.PipelineOptions(inputs=[3, 4, 5])
+    stage = WienerStage(PSF.defocus(2.0), WienerSpec((0.02,), 0))
 
-    def pool(max_ram: int, **changes: int) -> int:
-        return plan_pool(max_ram=max_ram, **{**needs, **process, **changes})
+    def pool(max_ram: int, host: int = 0) -> int:
+        return pool_bytes(
+            shape,
+            float32=False,
+            engine=engine,
+            engine_bytes=20 * mib,
+            stage=stage,
+            options=options,
+            plan=plan,
+            budget=Budget(max_ram, host, host + 40 * mib),
+            known={},
+        )
 
-    assert pool(200 * mib) == 50 * mib
-    tight = pool(90 * mib)
-    assert 5 * mib <= tight < 50 * mib
-    assert tight < pool(95 * mib)
-    assert pool(90 * mib, host=110 * mib) == 50 * mib  # a larger program around us
+    whole, least = (
+        _core.pipeline_bytes(*shape, False, engine, stage, options, rows)
+        for rows in (plan.grid_rows, 1)
+    )
+    assert pool(300 * mib) == whole
+    tight = pool(88 * mib)
+    assert least <= tight < whole
+    assert tight < pool(90 * mib)
+    assert pool(88 * mib, host=200 * mib) == tight  # a larger program around us
     with pytest.raises(MemoryBudgetError) as caught:
         pool(60 * mib)
     assert caught.value.wanted is not None
-    assert 5 * mib <= pool(caught.value.wanted) < 50 * mib
+    assert least <= pool(caught.value.wanted) < whole
 
 
 def test_memory_and_descriptors_stay_flat_over_many_frames(scene):

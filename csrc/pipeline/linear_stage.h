@@ -30,7 +30,8 @@ class LinearStage {
 
   // Planes made for a frame of this many bands.
   virtual int plane_count(int bands) const = 0;
-  // Rows of capture needed above and below the planes' rows where a frame is cut into strips.
+  // Rows of capture needed above and below the planes' rows where a frame is cut into strips; asked
+  // for only there.
   virtual int margin_rows() const = 0;
   // Scratch for a strip of so many capture rows.
   virtual std::size_t scratch_bytes(int rows, int columns, int bands) const = 0;

@@ -87,7 +87,8 @@ struct StripPlan {
   }
   RowRange window(int first, int last) const {
     const RowRange rows = planes(first, last);
-    const int margin = linear == nullptr ? 0 : linear->margin_rows();
+    const bool whole = first == 0 && last == plan.grid_rows();
+    const int margin = linear == nullptr || whole ? 0 : linear->margin_rows();
     return clip({rows.first - margin, rows.last + margin});
   }
   RowRange finished(int first, int last) const {

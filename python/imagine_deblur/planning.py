@@ -95,6 +95,7 @@ def pool_bytes(
     options: _core.PipelineOptions,
     plan: _core.TilePlan,
     budget: Budget,
+    known: dict[tuple[object, ...], int],
 ) -> int:
     """Return the bytes of the buffer pool for a frame in strips of whole rows of tiles.
 
@@ -110,94 +111,57 @@ def pool_bytes(
     options : PipelineOptions
     plan : TilePlan
     budget : Budget
+    known : dict
+        What whole frames need, so that a warm frame asks nobody; added to.
 
     Raises
     ------
     MemoryBudgetError
-        Not even strips of one row of tiles fit.
-    """
-    scratch = kept = kept_least = 0
-    if stage is not None:
-        shortest = min(plan.tile_rows + 2 * stage.margin_rows(), shape[0])
-        # The tiles' buffers lie where the scratch was.
-        samples = (engine.input_planes + engine.output_bands) * plan.tile_rows * plan.tile_columns
-        scratch = max(0, stage.scratch_bytes(*shape) - 4 * samples)
-        kept = stage.kept_bytes(*shape)
-        kept_least = stage.kept_bytes(shortest, *shape[1:])
-    return plan_pool(
-        whole=_core.pipeline_bytes(*shape, float32, engine, stage, options, plan.grid_rows),
-        least=_core.pipeline_bytes(*shape, float32, engine, stage, options, 1),
-        max_ram=budget.max_ram,
-        host=budget.host,
-        base=budget.base,
-        engine_bytes=engine_bytes,
-        scratch=scratch,
-        kept=kept,
-        kept_least=kept_least,
-    )
-
-
-def plan_pool(
-    *,
-    whole: int,
-    least: int,
-    max_ram: int,
-    host: int,
-    base: int,
-    engine_bytes: int,
-    scratch: int,
-    kept: int,
-    kept_least: int,
-) -> int:
-    """Return the bytes of the buffer pool for a frame.
-
-    Parameters
-    ----------
-    whole, least : int
-        Bytes the pool needs for the frame in one strip, and in the shortest strips.
-    max_ram : int
-        Bytes the process may take, less `host`.
-    host : int
-        What `host_bytes` returned before anything was allocated.
-    base : int
-        Bytes with the engine loaded, without the pool, `host` included.
-    engine_bytes : int
-        Memory the engine needs beside the pool, while tiles run.
-    scratch : int
-        Bytes of `whole` that are given back before tiles run.
-    kept, kept_least : int
-        Bytes the linear stage keeps outside the pool, for `whole` and for `least`.
+        Not even strips of one row of tiles fit; `wanted` is the `max_ram` that would do, or the
+        memory cgroup's limit is too low.
 
     Returns
     -------
     int
-        `whole` where it fits, else what is left, at least `least`.
-
-    Raises
-    ------
-    MemoryBudgetError
-        Not even the shortest strips fit; `wanted` is the `max_ram` that would do, or the memory
-        cgroup's limit is too low.
+        Those of the frame in one strip where they fit, else what is left.
     """
-    allowed = max_ram + host
     limit = _core.memory_limits()["cgroup_limit_bytes"]
-    if limit is not None:
-        allowed = min(allowed, limit)
-    base += _SLACK
+    allowed = budget.max_ram + budget.host
+    allowed = allowed if limit is None else min(allowed, limit)
+    base = budget.base + _SLACK
+    spec = (engine.input_planes, engine.output_bands, engine.halo, engine.local)
+    tiling = (plan.tile_rows, plan.tile_columns, plan.overlap_rows, plan.overlap_columns)
+    key = (shape, float32, spec, tiling, None if stage is None else stage.sizes_key)
+    if key not in known:
+        rows = plan.grid_rows
+        known[key] = _core.pipeline_bytes(*shape, float32, engine, stage, options, rows)
+    whole = known[key]
+    scratch = kept = 0
+    if stage is not None:
+        # The tiles' buffers lie where the scratch was, and so do the engine's features.
+        samples = (engine.input_planes + engine.output_bands) * plan.tile_rows * plan.tile_columns
+        scratch = max(0, stage.scratch_bytes(*shape) - 4 * samples)
+        kept = stage.kept_bytes(*shape)
     if base + whole + kept + max(0, engine_bytes - scratch) <= allowed:
         return whole
+    least = _core.pipeline_bytes(*shape, float32, engine, stage, options, 1)
+    kept_least = 0
+    if stage is not None:
+        shortest = min(plan.tile_rows + 2 * stage.margin_rows(), shape[0])
+        kept_least = stage.kept_bytes(shortest, *shape[1:])
     # Of a pool that is shared out to short strips, transforms take the largest part.
     room = int((allowed - base - engine_bytes) / (1.0 + kept_least / least))
     if room >= least:
         return min(room, whole)
-    wanted = base - host + engine_bytes + least + kept_least + _HEADROOM
+    base -= budget.host
+    wanted = base + engine_bytes + least + kept_least + _HEADROOM
     raise MemoryBudgetError(
-        f"this frame needs {_mib(wanted)} MiB even in the shortest strips (interpreter and runtime "
-        f"{_mib(base - host)}, engine {_mib(engine_bytes)}, linear stage {_mib(kept_least)}, "
-        f"buffer pool {_mib(least)}, headroom {_mib(_HEADROOM)}); {_mib(allowed - host)} MiB are "
-        "allowed: raise max_ram (--max-ram) or the memory cgroup's limit",
+        f"this frame needs {_mib(wanted)} MiB even in the shortest strips (interpreter and "
+        f"runtime {_mib(base)}, engine {_mib(engine_bytes)}, linear stage {_mib(kept_least)}, "
+        f"buffer pool {_mib(least)}, headroom {_mib(_HEADROOM)}); "
+        f"{_mib(allowed - budget.host)} MiB are allowed: raise max_ram (--max-ram) or the memory cgroup's limit",
         wanted=wanted,
-        allowed=allowed - host,
+        allowed=allowed - budget.host,
     )
 
 

@@ -128,8 +128,10 @@ class Parts:
         self._engine: tuple[tuple[object, ...], _core.Engine] | None = None
         self._stage: tuple[tuple[object, ...], WienerStage] | None = None
         self._pool: _core.BufferPool | None = None
+        self._whole: dict[tuple[object, ...], int] = {}  # bytes of whole frames, by sizes
         self._base = 0  # bytes with the engine loaded, before its first tile
-        self._sides: dict[tuple[object, ...], int] = {}  # tile side that fitted, by frame and model
+        # Margin and tile side that fitted where the one asked for did not, by frame and model.
+        self._sides: dict[tuple[object, ...], tuple[int, int]] = {}
 
     def close(self) -> None:
         """Give threads, memory and the engine back."""
@@ -269,11 +271,13 @@ class Parts:
             drop_scratch=True,
             require_numbers=model.is_network and (stage is None or stage.reblur_check is None),
         )
-        margin = 0 if stage is None else stage.margin_rows()
-        key = (model.name, model.sha256, folds, spec, margin, shape, float32)
+        key = (model.name, model.sha256, folds, spec, shape, float32)
         asked = self.options.tile
         sides = [asked, *(s for s in SHORTER_TILES if s < asked and model.local)]
-        sides = sides[sides.index(self._sides.get(key, asked)) :]
+        if key in self._sides:  # how far the filters reach is looked for where memory is tight
+            margin, fitted = self._sides[key]
+            if margin == _margin(stage):
+                sides = sides[sides.index(fitted) :]
         for side in sides:
             plan = _core.TilePlan(
                 shape[0],
@@ -296,12 +300,14 @@ class Parts:
                     options=options,
                     plan=plan,
                     budget=Budget(self.options.ram_bytes, self._host, self._base),
+                    known=self._whole,
                 )
             except MemoryBudgetError:
                 if side == sides[-1]:
                     raise
                 continue
-            self._sides[key] = side
+            if side != asked:
+                self._sides[key] = _margin(stage), side
             return engine, options, wanted
         raise AssertionError("no tile side was tried")
 
@@ -370,6 +376,10 @@ class Parts:
         model, folds, rows, columns, bands = self._engine[0]
         self._engine = None
         return self.engine_for(model, folds, rows, columns, bands)  # type: ignore[arg-type]
+
+
+def _margin(stage: WienerStage | None) -> int:
+    return 0 if stage is None else stage.margin_rows()
 
 
 def _keep_going(progress: Progress | None, thread: FrameThread) -> Callable[[float], bool] | None:

@@ -21,7 +21,7 @@ from synthetic import natural
 @pytest.mark.parametrize("columns", [4097, 5000, 8192, 11648])
 @pytest.mark.parametrize("margin", [0, 7, 263, 505])
 def test_pieces_cover_the_columns_with_their_margin(columns: int, margin: int) -> None:
-    pieces = cut_columns(columns, margin)
+    pieces = cut_columns(columns, lambda: margin)
     assert len({piece.width for piece in pieces}) == 1
     written = 0
     for piece in pieces:

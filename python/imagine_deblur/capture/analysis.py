@@ -57,7 +57,7 @@ def analyse(
     if found.passed is not None or found.psf is None:
         return found
     found = policy.kept_from_networks(found, trained)
-    spectra = ring_spectra(capture.images())
+    spectra = ring_spectra(capture.images()) if nsr is None or checked else None
     if nsr is not None:
         found = replace(found, filter_nsr=nsr)
     elif spectra is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 BLOCK = 32
@@ -34,15 +35,15 @@ class Piece:
         return slice(self.write.start - self.read.start, self.write.stop - self.read.start)
 
 
-def cut_columns(columns: int, margin: int) -> list[Piece]:
+def cut_columns(columns: int, margin: Callable[[], int]) -> list[Piece]:
     """Cut a strip's columns into pieces of one width that the transforms can hold.
 
     Parameters
     ----------
     columns : int
         Of the frame, px.
-    margin : int
-        Context a piece needs on each side, px.
+    margin : callable
+        Returns the context a piece needs on each side, px; called where there are several.
 
     Returns
     -------
@@ -54,13 +55,14 @@ def cut_columns(columns: int, margin: int) -> list[Piece]:
         return [Piece(slice(0, columns), slice(0, columns))]
     step = -(-columns // -(-columns // _PIECE_COLUMNS))
     step += -step % BLOCK
-    margin += -margin % BLOCK
-    width = step + 2 * margin
+    context = margin()
+    context += -context % BLOCK
+    width = step + 2 * context
     width += (columns - width) % BLOCK
     if width >= columns:
         return [Piece(slice(0, columns), slice(0, columns))]
     pieces = []
     for first in range(0, columns, step):
-        start = min(max(first - margin, 0), columns - width)
+        start = min(max(first - context, 0), columns - width)
         pieces.append(Piece(slice(start, start + width), slice(first, min(first + step, columns))))
     return pieces

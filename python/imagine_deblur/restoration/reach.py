@@ -84,7 +84,8 @@ def gap_px(psf: PSF, nsr: Sequence[float], gains: Sequence[PlaneGain | None]) ->
     gap = default_gap(psf, min(nsr))
     for gain in gains:
         if gain is not None:
-            reach = gain_support_px(gain, psf, weight=_MARGIN_WEIGHT)
+            # A reach of half the longest gap is enough to know.
+            reach = gain_support_px(gain, psf, weight=_MARGIN_WEIGHT, limit=128)
             gap = max(gap, min(2 * reach, _GAP_MAX))
     return gap
 

@@ -76,26 +76,41 @@ class WienerStage:
         self._bank = bank_of(spec.nsr, spec.base, spec.chroma, learned)
         psfs = {psf for _, _, psf in self.field.cells}
         self._gap = max(gap_px(psf, spec.nsr, learned) for psf in psfs)
-        self._margin = max(margin_px(psf, spec.nsr, learned) for psf in psfs)
-        if any(gain is None for gain in learned):
-            self._margin = max(self._margin, self.field.support_px())
+        self._learned = learned
+        self._margin: int | None = None
         self._otf: tuple[tuple[int, int], _core.Otf] | None = None
 
     def plane_count(self, bands: int) -> int:
         """Return how many planes the bank makes for a frame of `bands` bands."""
         return self.spec.plane_count(bands)
 
+    @property
+    def sizes_key(self) -> tuple[int, int]:
+        """What `scratch_bytes` and `plane_count` depend on beside the frame."""
+        return self._gap, len(self.spec.nsr) + self.spec.level
+
     def margin_rows(self) -> int:
-        """Return the rows of context a strip needs: how far the sharpest inverse reaches."""
+        """Return the rows of context a strip needs: how far the sharpest inverse reaches.
+
+        Found when it is asked for: a frame in one strip and one piece does without.
+        """
+        if self._margin is None:
+            psfs = {psf for _, _, psf in self.field.cells}
+            self._margin = max(margin_px(psf, self.spec.nsr, self._learned) for psf in psfs)
+            if any(gain is None for gain in self._learned):
+                self._margin = max(self._margin, self.field.support_px())
         return self._margin
+
+    def _pieces(self, columns: int) -> list[Piece]:
+        return cut_columns(columns, self.margin_rows)
 
     def scratch_bytes(self, rows: int, columns: int, bands: int) -> int:
         """Return the bytes of two spectra of a strip, or of its widest piece."""
-        return self._sizes(rows, cut_columns(columns, self._margin)[0]).scratch_bytes()
+        return self._sizes(rows, self._pieces(columns)[0]).scratch_bytes()
 
     def kept_bytes(self, rows: int, columns: int, bands: int) -> int:
         """Return the bytes of the OTF of a strip, which stays outside the scratch."""
-        sizes = self._sizes(rows, cut_columns(columns, self._margin)[0])
+        sizes = self._sizes(rows, self._pieces(columns)[0])
         return max(otf_bytes(psf, sizes) for _, _, psf in self.field.cells)
 
     @property
@@ -123,7 +138,7 @@ class WienerStage:
         """Fill ``strip.linear`` from ``strip.capture``."""
         rows, columns = strip.capture[0].shape
         work = self._work(strip)
-        for piece in cut_columns(columns, self._margin):
+        for piece in self._pieces(columns):
             sizes = self._sizes(rows, piece)
             capture = [plane[:, piece.read] for plane in strip.capture]
             planes = [plane[:, piece.write] for plane in strip.linear]
@@ -168,7 +183,7 @@ class WienerStage:
         sums = BlockSums(rows, columns)
         nearest = nearest_cells(self.field, strip, sums.shape)
         bands, work = len(strip.capture), self._work(strip)
-        for piece in cut_columns(columns, self._margin):
+        for piece in self._pieces(columns):
             sizes = self._sizes(rows, piece)
             reblur = _core.Reblur(
                 work,
