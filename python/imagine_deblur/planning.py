@@ -159,7 +159,8 @@ def pool_bytes(
         f"this frame needs {_mib(wanted)} MiB even in the shortest strips (interpreter and "
         f"runtime {_mib(base)}, engine {_mib(engine_bytes)}, linear stage {_mib(kept_least)}, "
         f"buffer pool {_mib(least)}, headroom {_mib(_HEADROOM)}); "
-        f"{_mib(allowed - budget.host)} MiB are allowed: raise max_ram (--max-ram) or the memory cgroup's limit",
+        f"{_mib(allowed - budget.host)} MiB are allowed: raise max_ram (--max-ram) or the "
+        "memory cgroup's limit",
         wanted=wanted,
         allowed=allowed - budget.host,
     )
