@@ -7,6 +7,7 @@ Small frames keep it quick; the limits are those of the design for 2048 x 1536.
 from __future__ import annotations
 
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import pytest
 
 from imagine_deblur import Session, _core
 from imagine_deblur.engines import find_onnxruntime, find_openvino
+from imagine_deblur.engines.model import bundled_models
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "bench"))
 
@@ -100,3 +102,24 @@ def test_a_warm_session_does_not_prepare_again(files, tmp_path):
             for _ in range(REPEATS)
         ]
     assert min(again) < first, (first, again)
+
+
+COLD = """
+import sys
+from imagine_deblur import Session
+with Session(model="fast", overwrite=True) as session:
+    print(session.process(sys.argv[1], sys.argv[2]).peak_bytes)
+"""
+
+
+@pytest.mark.skipif("fast" not in bundled_models(), reason="no network in this installation")
+def test_a_cold_blind_frame_of_3_mp_stays_within_its_memory(tmp_path):
+    """150 MB for the whole process; 10 more for other builds of numpy and of system libraries."""
+    capture = scenes.write_capture(tmp_path / "capture.jpg", 1536, 2048)
+    done = subprocess.run(
+        [sys.executable, "-c", COLD, str(capture), str(tmp_path / "out.jpg")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(done.stdout.splitlines()[-1]) <= 160e6
