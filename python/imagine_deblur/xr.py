@@ -39,8 +39,8 @@ def restore(
 
     Of an array that Dask holds, only the blocks that tell its blur, noise and scale are read now;
     the rest is done when the result is computed, block by block, each with the margin that the
-    inverse needs. Every block is restored alike, so the result is that of the whole scene within
-    one step of 8 bits of its range, and the array's border acts as a frame's does.
+    inverse needs. Every block is restored alike, so the result is close to that of the whole scene,
+    see docs/guides/rasters.md, and the array's border acts as a frame's does.
 
     Parameters
     ----------

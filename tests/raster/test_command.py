@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -67,3 +68,15 @@ def test_a_raster_without_the_extra_names_the_line_to_type(source, tmp_path, mon
     assert isinstance(found.value, ImportError)
     assert main(["process", str(source)]) == 4
     assert "pip install 'imagine-deblur[raster]'" in capsys.readouterr().err
+
+
+def test_memory_stays_below_what_is_allowed_however_large_the_scene(tmp_path):
+    part = rasterkit.as_type(rasterkit.blurred(rasterkit.scene(512, 512)), "uint16", high=4000)
+    source = rasterkit.write(tmp_path / "in.tif", np.tile(part, (1, 6, 6)), photometric="RGB")
+    code = "import sys; from imagine_deblur.cli import main; sys.exit(main())"
+    flags = ["--psf", "disk:1.5", "--nsr", "0.1", "--model", "wiener", "--max-ram", "500MB"]
+    command = [sys.executable, "-c", code, "process", str(source), "--json", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    report = json.loads(done.stdout)
+    assert report["windows"] > 4
+    assert report["peak_bytes"] < 500e6
