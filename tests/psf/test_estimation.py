@@ -179,7 +179,7 @@ def test_wrong_arguments():
         estimate_psf(np.zeros((400, 400)))
     with pytest.raises(OptionsError, match="one image or more"):
         estimate_psf([])
-    with pytest.raises(InputImageError, match="not finite"):
+    with pytest.raises(InputImageError, match="NaN or infinite"):
         estimate_psf(np.full((400, 400), np.nan, np.float32))
     with pytest.raises(OptionsError, match="quantisation"):
         estimate_psf(np.zeros((400, 400), np.uint8), quantisation=np.zeros((8, 8)))

@@ -137,7 +137,8 @@ def test_networks_are_guarded_in_both_directions(capture, tmp_path):
     liar = inventing_network(tmp_path / "liar.onnx")
     raw, _ = run(capture, liar, engine="onnxruntime", reblur_check=False)
     guarded, report = run(capture, liar, engine="onnxruntime")
-    assert report.replaced_blocks > 0
+    assert "blurred again" in report.passed_through  # it lies everywhere
+    np.testing.assert_array_equal(guarded, capture)
     truth = linear(capture) * 255
     assert np.abs(guarded - truth).mean() < 0.5 * np.abs(raw - truth).mean()
 
@@ -222,7 +223,6 @@ def silent_frames() -> dict[str, Any]:
 def test_tiles_without_information_are_never_made_worse(name, radius, blind):
     scene = silent_frames()[name]
     psf = PSF.defocus(radius)
-    replaced = 0
     with Session(model="fast", threads=1, psf=None if blind else psf) as session:
         for noise, quality in ((0.0, None), (0.006, None), (0.006, 90), (0.02, None), (0.02, 85)):
             image = degrade(
@@ -234,11 +234,11 @@ def test_tiles_without_information_are_never_made_worse(name, radius, blind):
                 for x in (image, found)
             )
             assert after < 1.02 * before + 1e-3, (noise, quality, report.replaced_blocks)
-            replaced += report.replaced_blocks
-            if report.block_map is not None:
-                assert report.block_map.shape == (5, 6)
+            assert report.block_map.shape == (5, 6)
+            if report.passed_through:
+                assert (report.block_map == CAPTURE).all()
+            else:
                 assert int((report.block_map != KEPT).sum()) == report.replaced_blocks
-    assert blind or replaced > 0  # the check did it
 
 
 def test_a_flat_half_is_given_back_and_the_other_restored():

@@ -273,6 +273,10 @@ def _check_place(target: Path) -> None:
     if not folder.exists():
         words = f"its folder does not exist; make it first: mkdir -p {folder}"
         raise FileNotFoundError(errno.ENOENT, words, os.fspath(target))
-    if folder.is_dir() and not os.access(folder, os.W_OK):
-        words = "its folder cannot be written; choose another, or change its permissions"
-        raise PermissionError(errno.EACCES, words, os.fspath(target))
+    if not folder.is_dir() or os.access(folder, os.W_OK):
+        return
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        words = "its folder is on a read-only file system; choose another"
+        raise OSError(errno.EROFS, words, os.fspath(target))
+    words = "its folder cannot be written; choose another, or change its permissions"
+    raise PermissionError(errno.EACCES, words, os.fspath(target))
