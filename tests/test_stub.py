@@ -42,9 +42,19 @@ def split_outside_brackets(text: str) -> list[str]:
     return [part.strip() for part in [*parts, text[start:]] if part.strip()]
 
 
-def native_parameters(function: Any) -> list[tuple[str, bool, bool]]:
-    """The same from the signature that pybind11 writes into the docstring."""
-    line = function.__doc__.splitlines()[0]
+Parameters = list[tuple[str, bool, bool]]
+
+
+def native_parameters(function: Any) -> list[Parameters]:
+    """The same of every overload, from the signatures that pybind11 writes into the docstring."""
+    first, *rest = function.__doc__.splitlines()
+    if not first.endswith("(*args, **kwargs)"):
+        return [parsed_signature(first)]
+    numbered = [re.fullmatch(r"\d+\. (\w+\(.*)", line) for line in rest]
+    return [parsed_signature(found[1]) for found in numbered if found]
+
+
+def parsed_signature(line: str) -> Parameters:
     inside = re.fullmatch(r"\w+\((.*)\) -> .*", line)
     assert inside, line
     found, keyword_only = [], False
@@ -72,22 +82,25 @@ def test_the_same_names():
 
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
 def test_functions_take_the_same_parameters(name):
-    assert native_parameters(getattr(_core, name)) == parameters(FUNCTIONS[name])
+    assert native_parameters(getattr(_core, name)) == [parameters(FUNCTIONS[name])]
 
 
 @pytest.mark.parametrize("name", sorted(CLASSES))
 def test_classes_have_the_same_members(name):
     native, stub = getattr(_core, name), CLASSES[name]
-    methods = {n.name: n for n in stub.body if isinstance(n, ast.FunctionDef)}
+    methods: dict[str, list[ast.FunctionDef]] = {}
+    for function in stub.body:
+        if isinstance(function, ast.FunctionDef):
+            methods.setdefault(function.name, []).append(function)
     assert public(native) == {m for m in methods if not is_dunder(m)}
-    for member, function in methods.items():
+    for member, overloads in methods.items():
         is_property = any(
-            isinstance(d, ast.Name) and d.id == "property" for d in function.decorator_list
+            isinstance(d, ast.Name) and d.id == "property" for d in overloads[0].decorator_list
         )
         found = getattr(native, member)
         assert isinstance(found, property) == is_property, member
         if not is_property:
-            assert native_parameters(found) == parameters(function), member
+            assert native_parameters(found) == [parameters(o) for o in overloads], member
     bases = {b.id for b in stub.bases if isinstance(b, ast.Name)}
     assert bases == {b.__name__ for b in native.__bases__} - {"pybind11_object"}
 
