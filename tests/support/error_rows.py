@@ -370,7 +370,7 @@ COMMANDS = (
         "process capture.jpg --psf disk:20 --without-information error",
         6,
         f"{_CAPTURE}undoing this blur would make … times the detail that the capture's large "
-        "structures go with (at most 50): the blur is another; leave the PSF out to have it "
+        "structures go with (at most 40): the blur is another; leave the PSF out to have it "
         "estimated",
     ),
     Command(

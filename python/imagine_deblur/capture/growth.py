@@ -9,6 +9,8 @@ black and white blobs.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -49,6 +51,9 @@ def power_growth(spectra: RingSpectra, found: Analysis) -> float:
     most = _rings(power).max()
     if most <= 0.0:  # a picture of one colour: nothing can grow
         return 0.0
+    # The least ratios raise a clean capture's rounding a hundredfold where its own PSF has zeros; a
+    # wrong PSF's zeros show as plainly at this one.
+    found = replace(found, filter_nsr=max(found.filter_nsr or 0.0, UNKNOWN_NSR))
     # A PSF that is given is judged by its own Wiener filter. Learned gains shy away from a wrong
     # one, and what they leave of the picture is no better for it.
     grown = (

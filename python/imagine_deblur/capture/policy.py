@@ -40,14 +40,13 @@ and 3.2 dB on two of `camera-low`.
 """
 
 
-MOST_GROWTH = 50.0
-"""`growth.power_growth` from which no scene is behind a restoration. On 133 training scenes under
-`imagine`, `defocus` and `gauss` the true PSF gives 23 at most and 44 once, an estimated one 24 and
-34 once: scenes whose power falls slower than 1 / f^2, blurred widely and without noise. On the same
-scenes under `imagine` twice the true radius gives 96 and more, 1.5 times 28, and 60 on all but one.
-On 4 to 16 validation scenes of each of `defocus`, `defocus75`, `gauss+`, `camera` and `camera-low` a
-disk of 50 px gives 146 and more, one of 20 px 31; one of twice the right radius, in haze through a
-camera, as little as 3."""
+MOST_GROWTH = 40.0
+"""`growth.power_growth` from which no scene is behind a restoration. On 133 captures of training
+scenes under `imagine`, `defocus` and `defocus+` the true PSF gives 28 at most and an estimated one
+34: scenes whose power falls slower than 1 / f^2, blurred widely and without noise. On the same
+captures a disk of 20 px gives 86 and more, one of 50 px 274. Under `imagine` twice the true radius
+gives 96 and more, 1.5 times 60 on all but one; in haze through a camera a disk of 20 px may give 31
+and twice the radius 3."""
 
 MOST_REFUTED = 0.5
 """Share of blocks that may fail the reblur check. In restorations of 16 validation scenes with
