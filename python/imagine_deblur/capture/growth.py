@@ -53,12 +53,11 @@ def power_growth(spectra: RingSpectra, found: Analysis) -> float:
         return 0.0
     # The least ratios raise a clean capture's rounding a hundredfold where its own PSF has zeros; a
     # wrong PSF's zeros show as plainly at this one.
-    found = replace(found, filter_nsr=max(found.filter_nsr or 0.0, UNKNOWN_NSR))
-    # A PSF that is given is judged by its own Wiener filter. Learned gains shy away from a wrong
-    # one, and what they leave of the picture is no better for it.
+    judged = replace(found, filter_nsr=max(found.filter_nsr or 0.0, UNKNOWN_NSR))
+    # Learned gains shy away from a wrong PSF, and what they leave of the picture is no better for
+    # it; so the PSF's own Wiener filter is judged.
     grown = (
-        _rings(power * gain_squared(psf, found, learned=found.blind)).max()
-        for psf in cells(found.psf)
+        _rings(power * gain_squared(psf, judged, learned=False)).max() for psf in cells(found.psf)
     )
     return float(max(grown) / most)
 

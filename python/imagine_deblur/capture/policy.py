@@ -43,7 +43,7 @@ and 3.2 dB on two of `camera-low`.
 MOST_GROWTH = 40.0
 """`growth.power_growth` from which no scene is behind a restoration. On 133 captures of training
 scenes under `imagine`, `defocus` and `defocus+` the true PSF gives 28 at most and an estimated one
-34: scenes whose power falls slower than 1 / f^2, blurred widely and without noise. On the same
+30: scenes whose power falls slower than 1 / f^2, blurred widely and without noise. On the same
 captures a disk of 20 px gives 86 and more, one of 50 px 274. Under `imagine` twice the true radius
 gives 96 and more, 1.5 times 60 on all but one; in haze through a camera a disk of 20 px may give 31
 and twice the radius 3."""
