@@ -6,12 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from imagine_deblur.archive.manifest import (
-    Manifest,
-    ManifestBusyError,
-    decode_line,
-    encode_line,
-)
+from imagine_deblur.archive.manifest import Manifest, ManifestBusyError
+from imagine_deblur.support.checked_lines import decode_line, encode_line
 
 
 def record(number: int, **changes: object) -> dict[str, object]:

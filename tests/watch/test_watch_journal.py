@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from imagine_deblur.support.checked_lines import encode_line
 from imagine_deblur.watch.entry import DELIVERING, DONE, SEEN, STARTED, Entry, file_digest
 from imagine_deblur.watch.folders import Folder
 from imagine_deblur.watch.journal import NAME, Journal, JournalError
-from imagine_deblur.watch.journal_lines import decode_line, encode_line
+from imagine_deblur.watch.journal_lines import decode_line
 
 
 @pytest.fixture

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
-import re
 import time
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,10 +20,10 @@ from typing import Any, Self
 
 from imagine_deblur.archive.item import Identity
 from imagine_deblur.errors import ImagineDeblurError
+from imagine_deblur.support.checked_lines import decode_line, encode_line
 
 NAME = "manifest.jsonl"
 
-_LINE = re.compile(rb'(\{.*),"crc":"([0-9a-f]{8})"\}', re.DOTALL)
 _SYNC_SECONDS = 1.0  # a power cut costs at most the lines of so long
 
 
@@ -64,24 +61,6 @@ class Done:
     def has_output(self) -> bool:
         """Whether the item left an output."""
         return self.bytes >= 0
-
-
-def encode_line(record: Mapping[str, Any]) -> bytes:
-    """Return the line of a record, checksum and newline included."""
-    body = json.dumps(record, separators=(",", ":"), ensure_ascii=True)[:-1].encode()
-    return body + b',"crc":"%08x"}\n' % zlib.crc32(body)
-
-
-def decode_line(line: bytes) -> dict[str, Any] | None:
-    """Return the record of a line without its newline, None where it is damaged."""
-    match = _LINE.fullmatch(line)
-    if match is None or zlib.crc32(match[1]) != int(match[2], 16):
-        return None
-    try:
-        record = json.loads(match[1] + b"}")
-    except (ValueError, RecursionError):
-        return None
-    return record if isinstance(record, dict) else None
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any] | None]:

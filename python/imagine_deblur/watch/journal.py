@@ -33,6 +33,7 @@ from contextlib import suppress
 from typing import Any
 
 from imagine_deblur.errors import ImagineDeblurError
+from imagine_deblur.support.checked_lines import encode_line
 from imagine_deblur.watch.digests import DigestSet
 from imagine_deblur.watch.entry import (
     DELIVERING,
@@ -46,7 +47,7 @@ from imagine_deblur.watch.entry import (
     key_digest,
 )
 from imagine_deblur.watch.folders import Folder, write_all
-from imagine_deblur.watch.journal_lines import encode_line, read_records
+from imagine_deblur.watch.journal_lines import read_records
 
 NAME = "journal.jsonl"
 

@@ -2,42 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import re
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, BinaryIO
 
+from imagine_deblur.support import checked_lines
 from imagine_deblur.watch.entry import clean_record
 
-_LINE = re.compile(rb'(\{.*),"crc":"([0-9a-f]{8})"\}', re.DOTALL)
 _BEGINNING = b'{"n":'
 _LONGEST_LINE = 1 << 16  # bytes; the longest of ours, of a name of 255 bytes, has under 4 kB
 
 
-def encode_line(record: Mapping[str, Any]) -> bytes:
-    """Return the journal line of a record, checksum and newline included.
-
-    Examples
-    --------
-    >>> decode_line(encode_line({"key": "k", "state": "seen"})[:-1])
-    {'key': 'k', 'state': 'seen'}
-    """
-    body = json.dumps(record, separators=(",", ":"), ensure_ascii=True)[:-1].encode()
-    return body + b',"crc":"%08x"}\n' % zlib.crc32(body)
-
-
 def decode_line(line: bytes) -> dict[str, Any] | None:
-    """Return the record of a line without its newline, None where it is damaged."""
-    match = _LINE.fullmatch(line)
-    if match is None or zlib.crc32(match[1]) != int(match[2], 16):
-        return None
-    try:
-        record = json.loads(match[1] + b"}")
-    except (ValueError, RecursionError):
-        return None
-    return clean_record(record)
+    """Return the record of a line without its newline, None where it is damaged or no event."""
+    record = checked_lines.decode_line(line)
+    return None if record is None else clean_record(record)
 
 
 def read_records(file: BinaryIO) -> Iterator[tuple[dict[str, Any] | None, int]]:
