@@ -19,7 +19,8 @@ from imagine_deblur.errors import OptionsError, PsfError
 from imagine_deblur.options import Options, parse_bytes
 from imagine_deblur.psf import PSF, Disk, Gaussian, Pupil
 from imagine_deblur.psf.field import PsfField, is_field, load_field, save_field
-from imagine_deblur.psf.presets import MAX_COMPONENTS, MAX_EXTENT_PX, named_psf
+from imagine_deblur.psf.models import MAX_COMPONENTS
+from imagine_deblur.psf.presets import MAX_EXTENT_PX, named_psf
 from imagine_deblur.psf.record import load_record, save_record
 from imagine_deblur.watch.settings import WatchSettings
 
@@ -105,6 +106,18 @@ def test_blurs_that_would_take_any_memory_are_refused(tmp_path: Path, psf: PSF) 
     for given in (psf, tmp_path / "field.json"):
         with pytest.raises(PsfError, match=rf"{MAX_EXTENT_PX} px|{MAX_COMPONENTS}"):
             named_psf(given)
+
+
+def test_a_record_of_many_components_is_refused_before_they_are_weighed(tmp_path: Path) -> None:
+    path = tmp_path / "many.json"
+    save_record(path, PSF((Disk(1.0),) * 500))
+    with pytest.raises(PsfError, match=f"500 entries, at most {MAX_COMPONENTS}"):
+        load_record(path)
+
+
+def test_a_quality_that_is_an_array_is_refused() -> None:
+    with pytest.raises(OptionsError, match="quality"):
+        Options(quality=np.zeros(3))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("waves", [(13.0, 0.0), (0.0, -4.0)])

@@ -293,7 +293,7 @@ class Options:
             )
         if self.max_bytes is not None:
             parse_bytes("max_bytes", self.max_bytes)
-        if self.quality != "auto":
+        if not (isinstance(self.quality, str) and self.quality == "auto"):
             _check_between("quality", self.quality, 1, 100)
 
     def changed(self) -> dict[str, Any]:

@@ -31,6 +31,11 @@ _KINDS: dict[str, type[Component]] = {
 }
 
 
+MAX_COMPONENTS = 8
+"""Of a PSF that is read: there are six kinds. The moments of a record take about 1 s at this
+number, and minutes at the thousands that a hostile one can list."""
+
+
 @dataclass(frozen=True)
 class PSF:
     """A point-spread function as the product of its components' transfer functions.
@@ -261,6 +266,10 @@ class PSF:
         listed = data.get("components") if isinstance(data, Mapping) else None
         if not isinstance(listed, list):
             raise PsfError("field 'components' must be a list")
+        if len(listed) > MAX_COMPONENTS:
+            raise PsfError(
+                f"field 'components' has {len(listed)} entries, at most {MAX_COMPONENTS} are read"
+            )
         return cls(tuple(_component(entry, i) for i, entry in enumerate(listed)))
 
     @property

@@ -98,20 +98,44 @@ def moments_of_normal(
 
 def moments_of_psf(psf: PSF) -> OtfMoments:
     """Moments of a PSF's OTF over directions; of its magnitude where it is not round."""
-    if psf.isotropic:
-        known = np.asarray(psf.at(0.0, FREQUENCY).real, np.float64)
-        return OtfMoments(known, np.zeros(ENTRIES))
-    angle = (np.arange(16) + 0.5) * (np.pi / 16)
-    h = np.abs(psf.at(np.outer(np.sin(angle), FREQUENCY), np.outer(np.cos(angle), FREQUENCY)))
+    h = _transfer(psf, psf.isotropic)
     return OtfMoments(h.mean(axis=0), h.std(axis=0))
 
 
 def moments_of_draws(psfs: Sequence[PSF]) -> OtfMoments:
-    """Moments over PSFs that are equally likely, and over directions."""
-    each = [moments_of_psf(psf) for psf in psfs]
-    mean = np.mean([one.mean for one in each], axis=0)
-    square = np.mean([one.mean**2 + one.deviation**2 for one in each], axis=0)
+    """Moments over PSFs that are equally likely, and over directions.
+
+    Components that are one object in all of them are transformed once: a sampled kernel of
+    255 x 255 takes 0.8 s.
+    """
+    isotropic = all(psf.isotropic for psf in psfs)
+    alike = [
+        len({id(part) for part in parts}) == 1
+        for parts in zip(*(psf.components for psf in psfs), strict=True)
+    ]
+
+    def transfer(psf: PSF, *, shared: bool) -> FloatArray:
+        kept = (part for part, same in zip(psf.components, alike, strict=True) if same is shared)
+        return _transfer(PSF(tuple(kept)), isotropic)
+
+    common = transfer(psfs[0], shared=True)
+    mean, square = np.zeros(ENTRIES), np.zeros(ENTRIES)
+    for psf in psfs:
+        h = common * transfer(psf, shared=False)
+        mean += h.mean(axis=0) / len(psfs)
+        square += (h**2).mean(axis=0) / len(psfs)
     return OtfMoments(mean, np.sqrt(np.maximum(square - mean**2, 0.0)))
+
+
+_ANGLES = (np.arange(16) + 0.5) * (np.pi / 16)
+
+
+def _transfer(psf: PSF, isotropic: bool) -> FloatArray:
+    """OTF at `FREQUENCY`: (1, ENTRIES) of a round PSF, else its magnitude in 16 directions."""
+    if isotropic:
+        return np.asarray(psf.at(0.0, FREQUENCY).real, np.float64)[None]
+    down, right = np.outer(np.sin(_ANGLES), FREQUENCY), np.outer(np.cos(_ANGLES), FREQUENCY)
+    return np.asarray(np.abs(psf.at(down, right)), np.float64)
 
 
 def _root(covariance: FloatArray) -> FloatArray:

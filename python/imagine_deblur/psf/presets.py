@@ -16,7 +16,7 @@ from imagine_deblur.errors import PsfError
 from imagine_deblur.psf.components import Gaussian
 from imagine_deblur.psf.distribution import PsfDistribution
 from imagine_deblur.psf.field import PsfField, is_field, load_field
-from imagine_deblur.psf.models import PSF
+from imagine_deblur.psf.models import MAX_COMPONENTS, PSF
 from imagine_deblur.psf.otf_moments import OtfMoments
 from imagine_deblur.psf.record import load_record
 from imagine_deblur.psf.uncertainty import moments_of_record
@@ -27,8 +27,6 @@ _GAUSS = re.compile(rf"gauss:{_NUMBER}")
 
 MAX_EXTENT_PX = 256
 """Half-width of the widest blur accepted, px: its kernel's grid then takes about 65 MB."""
-
-MAX_COMPONENTS = 16
 
 
 @dataclass(frozen=True)
