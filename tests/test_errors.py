@@ -79,7 +79,10 @@ def test_a_file_is_named_once() -> None:
 
 
 def test_a_jpeg_does_not_go_to_a_terminal(place: Path) -> None:
-    ours, theirs = pty.openpty()
+    try:
+        ours, theirs = pty.openpty()
+    except OSError as error:
+        pytest.skip(f"no terminal can be had here: {error}")
     command = [sys.executable, "-m", "imagine_deblur", "process", "-", "--model", "wiener"]
     with (place / "capture.jpg").open("rb") as capture:
         done = subprocess.run(
