@@ -77,7 +77,8 @@ void register_engines(py::module_& module) {
       .def_property_readonly("tile_columns", [](const Engine& e) { return e.spec().tile_columns; })
       .def_property_readonly("halo", [](const Engine& e) { return e.spec().halo.rows; })
       .def_property_readonly("local", [](const Engine& e) { return e.spec().local; })
-      .def("infer", &infer_arrays, py::arg("input").noconvert(), py::arg("output").noconvert());
+      .def("infer", &infer_arrays, py::arg("input").noconvert(), py::arg("output").noconvert())
+      .def("weights_sum", &Engine::weights_sum);
 
   py::class_<IdentityEngine, Engine>(module, "IdentityEngine")
       .def(py::init([](int input_planes, int output_bands, int first_plane, int tile_rows,

@@ -1,6 +1,7 @@
 // An engine restores one tile. The tile plan makes room for what it declares.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "tiling/halo.h"
@@ -34,6 +35,10 @@ class Engine {
   // output_bands * tile_rows * tile_columns; 64-byte aligned, not overlapping. Throws Error
   // (kEngine) when the runtime fails.
   virtual void infer(const float* input, float* output) = 0;
+
+  // The sum of the weights' bits as they lie in memory now: one flipped bit changes it. 0 where a
+  // runtime keeps them to itself.
+  virtual std::uint64_t weights_sum() const noexcept { return 0; }
 };
 
 }  // namespace imagine_deblur

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <bit>
 #include <new>
 #include <utility>
 
@@ -193,6 +194,12 @@ void PlainNetworkEngine::infer(const float* input, float* output) {
   }
   run_layer(layers_.size() - 1, features, hidden, After::kNothing,
             [&](int first, int last) { write_pixels(input, output, first, last); });
+}
+
+std::uint64_t PlainNetworkEngine::weights_sum() const noexcept {
+  std::uint64_t total = std::bit_cast<std::uint32_t>(base_offset_);
+  for (const winograd::OwnedLayer& layer : layers_) total += layer.sum();
+  return total;
 }
 
 }  // namespace imagine_deblur

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
@@ -50,6 +51,7 @@ class PlainNetworkEngine final : public Engine {
   const char* instructions() const noexcept { return kernels_.instructions; }
 
   void infer(const float* input, float* output) override;
+  std::uint64_t weights_sum() const noexcept override;
 
  private:
   // Zeros, aligned to a page; no memory is taken before it is written to.

@@ -1,6 +1,7 @@
 #include "engine/winograd.h"
 
 #include <array>
+#include <bit>
 
 #include "base/vectors.h"
 
@@ -56,6 +57,13 @@ OwnedLayer::OwnedLayer(const float* kernel, const float* bias, int inputs, int o
       }
     }
   }
+}
+
+std::uint64_t OwnedLayer::sum() const noexcept {
+  std::uint64_t total = 0;
+  for (const float value : kernel_) total += std::bit_cast<std::uint32_t>(value);
+  for (const float value : bias_) total += std::bit_cast<std::uint32_t>(value);
+  return total;
 }
 
 std::vector<Kernels> usable_kernels() {

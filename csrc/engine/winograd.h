@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 namespace imagine_deblur::winograd {
@@ -31,6 +32,9 @@ class OwnedLayer {
   OwnedLayer(const float* kernel, const float* bias, int inputs, int outputs);
 
   Layer view() const { return {inputs_, padded(outputs_), kernel_.data(), bias_.data()}; }
+
+  // The sum of the bits of what view() shows, as 32-bit words.
+  std::uint64_t sum() const noexcept;
 
  private:
   int inputs_;

@@ -109,6 +109,8 @@ class Parts:
     passes_wild : bool
         Pass captures through whose restoration cannot be believed, see `Options.reblur_check`.
         Self-tests turn it off: their pictures are no captures.
+    before_passing : callable or None
+        Called first, while what restored the refuted frame is still there.
     check_spectra : bool
         See `restoration.stage.WienerStage`; costs a few per cent of the linear stage.
     """
@@ -118,6 +120,7 @@ class Parts:
         self.reblur_check = ReblurCheck()
         self.check_spectra = False
         self.passes_wild = True
+        self.before_passing: Callable[[], object] | None = None
         self._host = host_bytes()
         self.threads = options.threads or int(_core.topology()["usable_threads"])
         self.model: Model = resolve_model(options.model, options.precision)

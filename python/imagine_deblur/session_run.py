@@ -167,4 +167,6 @@ def _doubted(parts: Parts, done: _Outcome, shape: tuple[int, int, int]) -> Analy
         return None
     if parts.options.without_information == "error":
         raise EstimationError(doubted.passed, reason="wild")
+    if parts.before_passing is not None:
+        parts.before_passing()
     return doubted

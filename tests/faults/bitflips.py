@@ -23,6 +23,7 @@ import struct
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -194,9 +195,8 @@ class Bench:
         key = session.parts.engine[0]
         model: Any = key[0]
         rows, columns, bands = key[-3:]
-        from dataclasses import replace
-
-        planted = replace(model, descriptor=describe(str(damaged)))
+        descriptor = replace(describe(str(damaged)), shares=model.descriptor.shares)
+        planted = replace(model, descriptor=descriptor)
         engine = build_engine(planted, self.options, _core.WorkerPool(1), rows, columns, bands or 3)  # type: ignore[arg-type, call-overload]
         session.parts._engine = (key, engine)
 

@@ -45,10 +45,10 @@ def scene(rows: int, columns: int, seed: int) -> np.ndarray[Any, np.dtype[np.flo
     return np.clip(picture, 0, 1).astype(np.float32)
 
 
-def capture(seed: int, rows: int = 128, columns: int = 160) -> bytes:
+def capture(seed: int, rows: int = 128, columns: int = 160, noise: float = 0.003) -> bytes:
     """A blurred, noisy JPEG capture."""
     rng = np.random.default_rng(seed)
-    blurred = degrade(scene(rows, columns, seed), PSF.defocus(RADIUS), noise=0.003, rng=rng)
+    blurred = degrade(scene(rows, columns, seed), PSF.defocus(RADIUS), noise=noise, rng=rng)
     return _core.encode_jpeg(blurred, quality=92)
 
 

@@ -10,9 +10,9 @@ that nobody reads, a closed one, or a full device.
 The outbox lies on a small tmpfs where one can be mounted. With ``--after remove`` a reader takes
 every result away once its capture has left the inbox; with ``keep`` results stay, and the operator
 clears the oldest captures from the inbox. SIGTERM ends the campaign early, reckoned up like a
-whole one.
+whole one. ``--rate`` and ``--calm`` leave a shared machine room: fewer captures, fewer troubles.
 
-    python tests/faults/mixed.py --hours 4 --folder /data/mixed --after remove
+    python tests/faults/mixed.py --hours 4 --folder /data/mixed --after remove --rate 3 --calm 12
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from imagine_deblur.watch import Service, WatchSettings
 from imagine_deblur.watch.session import SelfCheckingSession
 
 PICTURES = 12
+NOISE = (0.003, 0.01, 0.03)  # networks adapt to it
 POISON = b"this capture ends the process"
 BAD = ("no picture", "cut", "empty", "poison")
 MOST_WAITING, MOST_IN_INBOX = 150, 1500  # captures
@@ -56,18 +57,19 @@ ENDINGS = (0, 8, -signal.SIGKILL, -signal.SIGTERM)  # 8: journal or disk; -15: b
 class Mission:
     """Folders, what was sent, and the service's lives."""
 
-    def __init__(self, base: Path, seed: int, after: str) -> None:
-        self.after = after
+    def __init__(self, base: Path, arguments: argparse.Namespace) -> None:
+        self.after, self.calm, self.model = arguments.after, arguments.calm, arguments.model
+        self.step = max(0.2, 4.5 / arguments.rate)  # s; each feeds 4.5 captures in the mean
         self.inbox, self.disk, self.record = base / "in", base / "disk", base / "lens.json"
         self.outbox = self.disk / "out"
         self.inbox.mkdir(parents=True)
         self.disk.mkdir()
-        pictures = [capture(k, 96, 128) for k in range(PICTURES)]
+        pictures = [capture(k, 96, 128, NOISE[k % 3]) for k in range(PICTURES)]
         self.data = {str(k): data for k, data in enumerate(pictures)}
         self.data |= {"no picture": b"no picture \xff\xd9", "cut": pictures[0][:900] + b"\xff\xd9"}
         comment = b"\xff\xfe" + (len(POISON) + 2).to_bytes(2, "big") + POISON
         self.data |= {"empty": b"", "poison": pictures[0][:2] + comment + pictures[0][2:]}
-        self.chance = random.Random(seed)
+        self.chance = random.Random(arguments.seed)
         self.sent: dict[str, str] = {}
         self.out: Counter[str] = Counter()  # results by capture
         self.count: Counter[str] = Counter()
@@ -77,7 +79,7 @@ class Mission:
         self.pid = 0
         self.good_record()
         self.wanted = {
-            source: made_of(self.data, Options(psf=psf, model="wiener", threads=1, tile=TILE))
+            source: made_of(self.data, Options(psf=psf, model=self.model, threads=1, tile=TILE))
             for source, psf in (("record", str(self.record)), ("none", None))
         }
 
@@ -148,7 +150,7 @@ class Mission:
             "poll": 0.05, "patience": 0.05, "min_free": 0, "stable_polls": 1,
             "keep_records": 50, "max_crashes": 3, "after": self.after,
         }  # fmt: skip
-        options = Options(psf=str(self.record), model="wiener", threads=1, tile=TILE)
+        options = Options(psf=str(self.record), model=self.model, threads=1, tile=TILE)
         return Service(self.inbox, self.outbox, WatchSettings(**(quick | settings)), options)
 
     def start(self, **settings: Any) -> None:
@@ -202,7 +204,7 @@ class Mission:
                 self.feed(self.chance.randrange(1, 9))
             if time.monotonic() >= until:
                 return
-            time.sleep(0.2)
+            time.sleep(min(self.step, max(0.0, until - time.monotonic())))
 
     def delivered(self) -> set[str]:
         with suppress(OSError):
@@ -212,10 +214,11 @@ class Mission:
     # ---- trouble ------------------------------------------------------------------------------
 
     def trouble(self) -> None:
-        """One fault, some time into the service's work."""
+        """One fault, some time into the service's work, with captures on their way."""
         kind = self.chance.choice(TROUBLES)
         self.faults[kind] += 1
-        self.go_on(self.chance.expovariate(0.7))
+        self.go_on(self.chance.expovariate(1 / self.calm))
+        time.sleep(self.chance.uniform(0.0, 0.4))  # into the work on what was just fed
         pause = self.chance.uniform(0.0, 2.0)
         if kind == "overload":
             if len(self.sent) - len(self.delivered()) < MOST_WAITING:
@@ -351,8 +354,11 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, required=True, help="made for the mission")
     parser.add_argument("--after", choices=DISK, default="remove")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--model", default="wiener")
+    parser.add_argument("--rate", type=float, default=22.5, help="captures a second, at most")
+    parser.add_argument("--calm", type=float, default=1.4, help="mean seconds between troubles")
     arguments = parser.parse_args()
-    mission = Mission(arguments.folder, arguments.seed, arguments.after)
+    mission = Mission(arguments.folder, arguments)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK[arguments.after]}", "tmpfs"]
     mounted = not subprocess.run([*mount, str(mission.disk)], check=False, stderr=-3).returncode
     if not mounted:
@@ -362,11 +368,16 @@ def main() -> int:
         mission.stop = True
 
     signal.signal(signal.SIGTERM, ask)
-    began = time.monotonic()
+    began = told = time.monotonic()
     mission.start()
     try:
         while not mission.stop and time.monotonic() - began < 3600 * arguments.hours:
             mission.trouble()
+            if time.monotonic() - told > 60:
+                told = time.monotonic()
+                done = f"{len(mission.delivered())} of {len(mission.sent)} captures out"
+                print(f"{(told - began) / 60:.0f} min: {done}, {mission.faults.total()} troubles",
+                      flush=True)  # fmt: skip
         mission.last_call = time.monotonic() + 600
         return mission.account(time.monotonic() - began)
     finally:

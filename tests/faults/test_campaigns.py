@@ -13,7 +13,7 @@ ROUNDS = {
     "failing_calls.py": ["--captures", "1", "--errors", "EIO", "--calls", "rename", "statvfs"],
     "two_services.py": ["--pairs", "1"],
     "soak.py": ["--captures", "60"],
-    "mixed.py": ["--hours", "0.002"],
+    "mixed.py": ["--hours", "0.002", "--model", "fast"],
     "journal_flips.py": ["--trials", "18"],
 }
 

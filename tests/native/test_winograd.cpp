@@ -1,5 +1,6 @@
 // Winograd's convolution against the sum itself, for every instruction set this processor runs.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -140,6 +141,29 @@ void wrong_layers_are_refused() {
   }
 }
 
+void a_flipped_weight_changes_the_sum() {
+  Noise noise(2);
+  PlainNetworkOptions options;
+  options.input_planes = 3;
+  options.tile_rows = options.tile_columns = 8;
+  options.layers = {{3, 5, noise.many(3 * 5 * 9), noise.many(5)},
+                    {5, 3, noise.many(5 * 3 * 9), noise.many(3)}};
+  const auto serial = std::make_shared<SerialExecutor>();
+  const std::uint64_t sum = PlainNetworkEngine(options, serial).weights_sum();
+  CHECK(PlainNetworkEngine(options, serial).weights_sum() == sum);
+  for (std::size_t layer = 0; layer < 2; ++layer) {
+    for (const bool bias : {false, true}) {
+      for (std::uint32_t bit = 0; bit < 32; ++bit) {
+        PlainNetworkOptions flipped = options;
+        PlainLayer& changed = flipped.layers[layer];
+        float& value = bias ? changed.bias[2] : changed.weights[36];  // a corner: kept exactly
+        value = std::bit_cast<float>(std::bit_cast<std::uint32_t>(value) ^ (1U << bit));
+        CHECK(PlainNetworkEngine(flipped, serial).weights_sum() != sum);
+      }
+    }
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -154,5 +178,6 @@ int main() {
     }
   }
   wrong_layers_are_refused();
+  a_flipped_weight_changes_the_sum();
   return 0;
 }

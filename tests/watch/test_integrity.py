@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from imagine_deblur import _core
-from imagine_deblur.engines.model import bundled_models
 from imagine_deblur.errors import IntegrityError
 from imagine_deblur.options import Options
 from imagine_deblur.psf.models import PSF
@@ -24,8 +23,6 @@ from imagine_deblur.watch import verify
 from imagine_deblur.watch.artifact import Artifact
 from imagine_deblur.watch.session import SelfCheckingSession, golden_picture
 from watchkit import Station, capture_bytes
-
-needs_network = pytest.mark.skipif(not bundled_models(), reason="no bundled network")
 
 
 @pytest.fixture
@@ -122,44 +119,6 @@ def test_a_damaged_transfer_function_is_noticed_and_mended(
     session.restore(str(source), tmp_path / "found.jpg")
     assert session.events["transfer_function"] == 1
     assert (tmp_path / "found.jpg").read_bytes() == (tmp_path / "wanted.jpg").read_bytes()
-
-
-@needs_network
-def test_damaged_weights_are_noticed_and_mended(tmp_path: Path, source: Path) -> None:
-    weights = tmp_path / "net.onnx"
-    weights.write_bytes(bundled_models()["fast"].read_bytes())
-    session = guarded(tmp_path, psf="disk:2.5", model=str(weights), tile=192)
-    session.restore(str(source), tmp_path / "wanted.jpg")
-    wanted = (tmp_path / "wanted.jpg").read_bytes()
-    flip(weights, 300_000)
-    session.restore(str(source), tmp_path / "found.jpg")
-    assert session.events["weights_disk"] == 1
-    assert (tmp_path / "found.jpg").read_bytes() == wanted
-
-    # The same in the runtime's memory: another engine answers under the good one's name.
-    assert session.session.parts.engine is not None
-    key, good = session.session.parts.engine
-
-    def off_by_a_little(source: Any, result: Any) -> None:
-        good.infer(source, result)
-        result += np.float32(0.01)
-
-    session.session.parts._engine = (
-        key,
-        _core.CallableEngine(
-            off_by_a_little,
-            input_planes=good.input_planes,
-            output_bands=good.output_bands,
-            tile_rows=good.tile_rows,
-            tile_columns=good.tile_columns,
-            halo=good.halo,
-            local=good.local,
-            input_offset=0.5,
-        ),
-    )
-    session.restore(str(source), tmp_path / "found.jpg")
-    assert session.events["engine"] == 1
-    assert (tmp_path / "found.jpg").read_bytes() == wanted
 
 
 def test_the_golden_picture_covers_the_whole_session(

@@ -4,7 +4,8 @@ Before a result is handed on:
 
 - the weights file and the PSF record still have the digests of the start (disk and memory);
 - the PSF in use is the record's, and the stage's transfer function is the one computed first;
-- the engine still answers a fixed tile with the same bits;
+- the engine's weights in memory have the sum they were loaded with, where the core holds them, and
+  it still answers a fixed tile with the same bits;
 - every `golden_every` frames, the whole session restores a fixed picture to the same bits;
 - no spectrum changed between two passes of the linear stage (`WienerStage`);
 - the output is compared with the capture (`verify`).
@@ -87,6 +88,7 @@ class SelfCheckingSession:
         self._check_every, self._golden_every = check_every, golden_every
         self._verify = verify_outputs
         self._frames = 0
+        self._blamed: list[str] = []  # what a refuted frame was restored with
         self._golden: dict[EngineKey, str] = {}
         self._probes: dict[EngineKey, str] = {}
         self._tiles: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
@@ -122,10 +124,11 @@ class SelfCheckingSession:
             if self._psf_of(self.session) != self._psf_digest:
                 self._mend(["psf_in_use"])  # a wild PSF could ask for any amount of work
             self._frames += 1
+            self._blamed = []
             try:
                 report = self.session.process(source, output, progress=progress)
             except IntegrityError:
-                self._mend(["spectrum"])
+                self._mend(self._blamed or ["spectrum"])
                 continue
             if findings := self._findings():
                 self._mend(findings)
@@ -177,6 +180,18 @@ class SelfCheckingSession:
         if not self._engine_is_good():
             findings.append("engine")
         return findings
+
+    def _check_refuted(self) -> None:
+        """Before a frame is passed through: was it damage that the reblur check refuted?
+
+        Raises
+        ------
+        IntegrityError
+            It was.
+        """
+        self._blamed = self.check()
+        if self._blamed:
+            raise IntegrityError(f"damaged: {', '.join(self._blamed)}")
 
     def self_test(self) -> list[str]:
         """Restore the golden picture with the whole session; return ``["golden"]`` on a change.
@@ -261,12 +276,13 @@ class SelfCheckingSession:
         return digest, (size, self._engine_key())
 
     def _engine_key(self) -> EngineKey:
-        """Return what the engine in use was made for: model, folds, tile."""
+        """Return what the engine in use was made for: model, its experts' shares, folds, tile."""
         engine = self.session.parts.engine
         if engine is None:
             return ()
         model, *rest = engine[0]
-        return (getattr(model, "name", ""), getattr(model, "sha256", None), *rest)
+        shares = getattr(getattr(model, "descriptor", None), "shares", ())
+        return (getattr(model, "name", ""), getattr(model, "sha256", None), shares, *rest)
 
     def _otf_is_good(self) -> bool:
         """Whether the transfer function is the one that was there when it was first seen."""
@@ -296,6 +312,7 @@ class SelfCheckingSession:
         return found == self._probes[known]
 
     def _probe(self, engine: Any) -> str:
+        """Return what tells a damaged engine: its answer, and the sum of its weights."""
         shape = (engine.input_planes, engine.tile_rows, engine.tile_columns)
         if self._tiles is None or self._tiles[0].shape != shape:
             self._tiles = (
@@ -304,7 +321,7 @@ class SelfCheckingSession:
             )
         source, result = self._tiles
         engine.infer(source, result)
-        return hashlib.sha256(result.data).hexdigest()
+        return f"{hashlib.sha256(result.data).hexdigest()} {engine.weights_sum():x}"
 
     # ---- mending ------------------------------------------------------------------------------
 
@@ -331,6 +348,7 @@ class SelfCheckingSession:
         session = Session(replace(self._options, **changes))
         session.parts.check_spectra = True
         session.parts.passes_wild = self._judging
+        session.parts.before_passing = self._check_refuted
         return session
 
     @contextmanager
