@@ -1,5 +1,7 @@
 #include "engine/openvino_engine.h"
 
+#include <signal.h>
+
 #include <array>
 #include <cstdint>
 #include <cstdlib>
@@ -92,6 +94,27 @@ void check_options(const OpenVinoOptions& o, const std::string& model) {
     refuse(model, "precision is \"" + o.precision + "\", expected \"f32\" or \"bf16\"");
   }
 }
+
+// Gives this thread back the signal stack that it had.
+//
+// On processors with large registers OpenVINO's CPU plugin gives the thread that loads it a signal
+// stack of its own. It takes it away where the plugin is unloaded, which may be another thread, or
+// after a second plugin has done the same. The first thread is then left with a stack that is no
+// longer mapped, and the next signal, be it Ctrl-C, ends the process. OpenVINO leaves a stack alone
+// that is no longer its own.
+class KeepSignalStack {
+ public:
+  KeepSignalStack() noexcept : known_(sigaltstack(nullptr, &before_) == 0) {}
+  KeepSignalStack(const KeepSignalStack&) = delete;
+  KeepSignalStack& operator=(const KeepSignalStack&) = delete;
+  ~KeepSignalStack() {
+    if (known_) sigaltstack(&before_, nullptr);  // refused where it is too small: theirs stays
+  }
+
+ private:
+  stack_t before_{};
+  bool known_;
+};
 
 bool is_on(const std::string& value) { return value == "YES" || value == "TRUE" || value == "1"; }
 
@@ -283,6 +306,7 @@ void OpenVinoEngine::Runtime::bind_output(float* data, const EngineSpec& spec) {
 OpenVinoEngine::OpenVinoEngine(const OpenVinoOptions& options)
     : model_name_(options.model_path.empty() ? "(in memory)" : options.model_path) {
   check_options(options, model_name_);
+  const KeepSignalStack keep;
   runtime_ = std::make_unique<Runtime>(options, model_name_);
   Runtime& r = *runtime_;
   r.core = Handle<c::Core>(r.ov.core_free);

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,20 @@ CURE = 'pip install "imagine-deblur[onnxruntime]"'
 def find_onnxruntime() -> bool:
     """Whether ONNX Runtime is installed; imports nothing."""
     return find_spec("onnxruntime") is not None
+
+
+def import_onnxruntime() -> ModuleType:
+    """ONNX Runtime, told before it is loaded to report nothing to anybody.
+
+    Since 1.32 its package opens a database in the user's cache, starts two threads and sends usage
+    to its makers from the import on, unless ``ORT_DISABLE_TELEMETRY`` is set. Who wants that sets
+    the variable to 0.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    module: ModuleType = onnxruntime
+    return module
 
 
 class OrtEngine:
@@ -57,8 +73,7 @@ class OrtEngine:
             )
         if settings.precision == "bf16":
             raise OptionsError("precision", "bf16", "f32 or auto with ONNX Runtime")
-        import onnxruntime
-
+        onnxruntime = import_onnxruntime()
         return_large_blocks()
         self.spec = EngineSpec.of(descriptor, "onnxruntime", "f32", tile)
         self._version = str(onnxruntime.__version__)

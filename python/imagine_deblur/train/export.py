@@ -20,6 +20,7 @@ from torch import nn
 import imagine_deblur
 from imagine_deblur.degradation.camera_description import CameraDescription
 from imagine_deblur.engines.descriptor import ModelDescriptor
+from imagine_deblur.engines.onnxruntime import import_onnxruntime
 from imagine_deblur.engines.working_memory import working_bytes_per_px
 from imagine_deblur.errors import EngineError, OptionsError
 from imagine_deblur.train.captures import (
@@ -141,7 +142,7 @@ def describe(checkpoint: str | os.PathLike[str]) -> tuple[AnyNetwork, ModelDescr
 
 def run_onnxruntime(path: str | os.PathLike[str], planes: Float32Array) -> Float32Array:
     """An ONNX file on one (1, P, H, W) input in ONNX Runtime's CPU provider, one thread."""
-    import onnxruntime
+    onnxruntime = import_onnxruntime()
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

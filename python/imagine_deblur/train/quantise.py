@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from imagine_deblur.engines.descriptor import ModelDescriptor, describe
+from imagine_deblur.engines.onnxruntime import import_onnxruntime
 from imagine_deblur.errors import EngineError, OptionsError
 from imagine_deblur.train.captures import DRAWS_VERSION, SceneFiles
 from imagine_deblur.train.config import DataConfig
@@ -196,7 +197,7 @@ def tensors(
         Of tensors of the graph.
     inputs : (N, P, n, n) float32 ndarray
     """
-    import onnxruntime
+    onnxruntime = import_onnxruntime()
 
     shown = onnx.ModelProto()
     shown.CopyFrom(model)
