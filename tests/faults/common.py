@@ -63,15 +63,11 @@ def folder(name: str, keep: bool = False, inside: Path | None = None) -> Iterato
             shutil.rmtree(path, ignore_errors=True)
 
 
-def service(
-    inbox: Path, outbox: Path, model: str = "wiener", *, log: Any = None, **settings: Any
-) -> Service:
+def service(inbox: Path, outbox: Path, model: str = "wiener", **settings: Any) -> Service:
     """A quick service on one thread."""
     quick: dict[str, Any] = {"once": True, "poll": 0.002, "patience": 0.05, "min_free": 0}
     options = Options(psf=f"disk:{RADIUS}", model=model, threads=1, tile=TILE)
-    return Service(
-        inbox, outbox, WatchSettings(**(quick | settings)), options, log or (lambda line: None)
-    )
+    return Service(inbox, outbox, WatchSettings(**(quick | settings)), options)
 
 
 def drop(inbox: Path, name: str, data: bytes) -> None:

@@ -14,6 +14,7 @@ vanished    the inbox is moved away and back while the service works
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import random
 import subprocess
@@ -24,6 +25,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from common import capture, drop, expected_of, folder, reckon, service, verdict
+
+LOG = logging.getLogger("imagine_deblur.watch")
 
 
 def remount(path: Path, how: str) -> None:
@@ -43,9 +46,10 @@ class Round:
             ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(self.disk)], check=True
         )
         self.log: list[str] = []
-        self.service = service(
-            self.inbox, self.outbox, once=False, stable_polls=1, log=self.log.append, **settings
-        )
+        self.handler = logging.Handler()
+        self.handler.emit = lambda record: self.log.append(record.getMessage())  # type: ignore[method-assign]
+        LOG.addHandler(self.handler)
+        self.service = service(self.inbox, self.outbox, once=False, stable_polls=1, **settings)
         self.code: list[int] = []
         self.thread = threading.Thread(target=self.serve)
 
@@ -57,6 +61,7 @@ class Round:
         wait(lambda: len(list(self.outbox.glob("c*.jpg"))) >= len(captures))
         self.service.stop()
         self.thread.join()
+        LOG.removeHandler(self.handler)
         count = reckon(self.outbox, captures, expected)
         count["held"] += any("holding" in line for line in self.log)
         count["bad exit"] += self.code != [0]

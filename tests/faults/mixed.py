@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import logging
 import os
 import random
 import shutil
@@ -39,6 +40,7 @@ from imagine_deblur.psf.models import PSF
 from imagine_deblur.psf.record import save_record
 from imagine_deblur.session import Session
 from imagine_deblur.watch import Service, WatchSettings
+from imagine_deblur.watch.log import LineHandler
 from imagine_deblur.watch.session import SelfCheckingSession
 
 PICTURES = 12
@@ -168,6 +170,7 @@ class Mission:
             if log == "closed":
                 os.close(read)
             os.close(write)
+            logging.getLogger("imagine_deblur").addHandler(LineHandler())
             with deadly_poison():
                 code = self.service(**settings).run()
         except (ImagineDeblurError, OSError):

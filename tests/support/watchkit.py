@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 import time
@@ -30,13 +31,34 @@ def capture_bytes(seed: int, rows: int = 72, columns: int = 96) -> bytes:
     return _core.encode_jpeg(blurred, quality=92)
 
 
+class _Recorder(logging.Handler):
+    """Keeps what was logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+def recorded() -> list[str]:
+    """What services log from now on; what was recorded before gets no more lines."""
+    log, recorder = logging.getLogger("imagine_deblur.watch"), _Recorder()
+    for handler in [h for h in log.handlers if isinstance(h, _Recorder)]:
+        log.removeHandler(handler)
+    log.addHandler(recorder)
+    log.setLevel(logging.INFO)
+    return recorder.lines
+
+
 class Station:
     """An inbox, an outbox, and services between them."""
 
     def __init__(self, folder: Path) -> None:
         self.inbox, self.outbox = folder / "in", folder / "out"
         self.inbox.mkdir()
-        self.log: list[str] = []
+        self.log = recorded()
 
     def put(self, name: str, data: bytes | None = None, *, when: float | None = None) -> Path:
         path = self.inbox / name
@@ -52,7 +74,6 @@ class Station:
             self.outbox,
             WatchSettings(**(quick | settings)),
             options,
-            self.log.append,
         )
 
     def run(self, options: Options = OPTIONS, **settings: Any) -> int:

@@ -187,7 +187,7 @@ def test_a_kernel_as_large_as_records_may_hold_restores_captures(
 
 
 def test_options_out_of_range_use_what_worked_last(
-    station: Station, record: Path, capsys: pytest.CaptureFixture[str]
+    station: Station, record: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     station.put("a.jpg")
     assert station.run(options(record)) == 0
@@ -195,7 +195,7 @@ def test_options_out_of_range_use_what_worked_last(
     arguments = ["watch", str(station.inbox), str(station.outbox), "--once", "--tile", "3"]
     assert main(arguments) == 0
     assert psf_of(station, "b.jpg") == psf_of(station, "a.jpg")
-    assert "what worked last is in use" in capsys.readouterr().err
+    assert "what worked last is in use" in capfd.readouterr().err
     assert main(["watch", str(station.inbox), str(station.inbox / "no"), "--tile", "3"]) == 2
 
 

@@ -15,7 +15,7 @@ from imagine_deblur.watch.entry import VANISHED
 from imagine_deblur.watch.folders import Folder
 from imagine_deblur.watch.inbox import Found, Inbox
 from imagine_deblur.watch.waiting import WaitingLine
-from watchkit import QUICK, Station, capture_bytes, serving, wait_for
+from watchkit import QUICK, Station, capture_bytes, recorded, serving, wait_for
 
 
 @pytest.fixture
@@ -31,7 +31,8 @@ def test_a_vanished_capture_does_not_hold_the_queue_wherever_the_folders_lie(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inbox: str, outbox: str, told: bool
 ) -> None:
     station = Station.__new__(Station)
-    station.inbox, station.outbox, station.log = tmp_path / inbox, tmp_path / outbox, []
+    station.inbox, station.outbox = tmp_path / inbox, tmp_path / outbox
+    station.log = recorded()
     station.inbox.mkdir(parents=True)
     gone = station.put("a.jpg", when=1000)
     station.put("b.jpg", when=2000)

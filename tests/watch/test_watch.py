@@ -271,7 +271,7 @@ def test_two_services_on_one_inbox_refuse(station: Station, tmp_path: Path) -> N
     try:
         wait_for(lambda: (station.outbox / ".imagine-deblur/heartbeat.json").exists())
         other = Station.__new__(Station)
-        other.inbox, other.outbox, other.log = station.inbox, tmp_path / "elsewhere", []
+        other.inbox, other.outbox = station.inbox, tmp_path / "elsewhere"
         with pytest.raises(InboxBusyError, match=str(os.getpid())):
             other.run()
         code = main(["watch", str(station.inbox), str(tmp_path / "elsewhere"), "--once"])

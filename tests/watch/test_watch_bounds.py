@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from imagine_deblur.cli.main import main
 from imagine_deblur.watch.folders import Folder
 from imagine_deblur.watch.inbox import Inbox
-from imagine_deblur.watch.log import Log, escaped
+from imagine_deblur.watch.log import LineHandler, escaped
 from imagine_deblur.watch.service import EXIT_FILES
 from imagine_deblur.watch.waiting import WINDOW
 from watchkit import QUICK, Station, capture_bytes, serving, wait_for
@@ -153,44 +157,53 @@ def test_waiting_counts_from_arrival_and_over_restarts(station: Station) -> None
 # ---- the log -------------------------------------------------------------------------------------
 
 
-def test_names_reach_the_log_escaped(station: Station) -> None:
+@contextmanager
+def logged(write: Callable[[bytes], object]) -> Iterator[tuple[logging.Logger, LineHandler]]:
+    """A logger whose lines the service's handler writes."""
+    handler = LineHandler(write)
+    log = logging.Logger("imagine_deblur.watch.test")
+    log.addHandler(handler)
+    try:
+        yield log, handler
+    finally:
+        handler.close()
+
+
+def test_names_reach_the_log_escaped() -> None:
     lines: list[bytes] = []
-    log = Log(lines.append)
-    log("evil\n\x1b[2J\u202ename\udcff.jpg")
-    log.close()
-    assert lines == [b"imagine-deblur watch: evil\\x0a\\x1b[2J\\u202ename\\udcff.jpg\n"]
+    with logged(lines.append) as (log, _):
+        log.warning("%s: late", "evil\n\x1b[2J\u202ename\udcff.jpg")
+    text = b"warning: evil\\x0a\\x1b[2J\\u202ename\\udcff.jpg: late"
+    assert lines == [b"imagine-deblur watch: " + text + b"\n"]
     assert len(escaped("x" * 10_000)) < 700
 
 
 def test_a_flood_of_lines_is_dropped_and_counted() -> None:
     lines: list[bytes] = []
-    log = Log(lines.append)
-    for _ in range(10_000):
-        log("again")
-    log._allowance = 1.0
-    log("last")
-    log.close()
+    with logged(lines.append) as (log, handler):
+        for _ in range(10_000):
+            log.info("again")
+        handler._allowance = 1.0
+        log.info("last")
     assert len(lines) < 60
     assert re.search(rb"last \(\d{4} lines before this one were dropped\)", lines[-1])
 
 
 def test_a_reader_that_stalls_or_goes_costs_lines_and_nothing_else() -> None:
     gate = threading.Event()
-    stalled = Log(lambda line: gate.wait(30))
-    started = time.monotonic()
-    for _ in range(100):
-        stalled("line")
-    assert time.monotonic() - started < 1
-    gate.set()
-    stalled.close()
+    with logged(lambda line: gate.wait(30)) as (log, _):
+        started = time.monotonic()
+        for _ in range(100):
+            log.info("line")
+        assert time.monotonic() - started < 1
+        gate.set()
 
     def gone(line: bytes) -> None:
         raise BrokenPipeError
 
-    log = Log(gone)
-    log("line")
-    log.close()
-    assert log.lost == 1
+    with logged(gone) as (log, handler):
+        log.info("line")
+    assert handler.lost == 1
 
 
 @pytest.mark.parametrize("how", ["closed", "stalled", "full"])
@@ -221,3 +234,14 @@ def test_the_command_works_on_without_its_log(station: Station, how: str) -> Non
     os.close(write)
     assert done.returncode == 0
     assert len(station.outputs()) == 31
+
+
+def test_the_command_says_as_much_as_it_was_asked_for(
+    station: Station, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for level, told in (([], True), (["-q"], False), (["--log-level", "warning"], True)):
+        station.put(f"{len(level)}.jpg", b"no picture \xff\xd9")
+        command = ["watch", str(station.inbox), str(station.outbox), "--once"]
+        assert main([*command, "--model", "identity", "--tile", "64", *level]) == 0
+        said = capfd.readouterr().err
+        assert (f"warning: {len(level)}.jpg: passed-through" in said) == told, said

@@ -1,7 +1,8 @@
 """What the command says on standard error: through `logging`, as much as was asked for.
 
 Every module logs to ``imagine_deblur`` or below. A program around the package decides itself what
-becomes of that; only the command installs a handler.
+becomes of that; only the command installs a handler. A command may bring its own: the service's
+never waits for whoever reads it.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ class _Formatter(logging.Formatter):
 class _Handler(logging.Handler):
     """Writes above the status line, to what standard error is now."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(_Formatter())
+
     def emit(self, record: logging.LogRecord) -> None:
         try:
             STATUS.clear()
@@ -47,9 +52,16 @@ def level(parsed: argparse.Namespace) -> int:
 
 
 def set_up(parsed: argparse.Namespace) -> None:
-    """Install the handler, once, with the level the flags ask for."""
-    if not any(isinstance(handler, _Handler) for handler in _ROOT.handlers):
-        handler = _Handler()
-        handler.setFormatter(_Formatter())
-        _ROOT.addHandler(handler)
+    """Install the command's handler in place of an earlier one, with the level asked for."""
+    kind: type[logging.Handler] = getattr(parsed, "log_handler", _Handler)
+    for handler in [h for h in _ROOT.handlers if isinstance(h, _Handler | kind)]:
+        _ROOT.removeHandler(handler)
+        handler.close()
+    _ROOT.addHandler(kind())
     _ROOT.setLevel(level(parsed))
+
+
+def flush() -> None:
+    """Let what was logged out before the command ends."""
+    for handler in _ROOT.handlers:
+        handler.flush()

@@ -24,7 +24,7 @@ from imagine_deblur.cli import (
 )
 from imagine_deblur.cli.configuration import apply as configure
 from imagine_deblur.cli.exit_codes import exit_code, told
-from imagine_deblur.cli.logs import set_up
+from imagine_deblur.cli.logs import flush, set_up
 from imagine_deblur.cli.parser import Parser
 from imagine_deblur.errors import ImagineDeblurError, OptionsError
 
@@ -95,4 +95,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ImagineDeblurError, OSError, MemoryError) as error:
         _log.error("%s", told(error))
         return exit_code(error)
+    finally:
+        flush()
     return code

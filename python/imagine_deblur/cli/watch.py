@@ -13,6 +13,7 @@ from imagine_deblur.errors import OptionsError
 from imagine_deblur.options import Options
 from imagine_deblur.watch.configuration import last_good
 from imagine_deblur.watch.folders import InboxBusyError
+from imagine_deblur.watch.log import LineHandler
 from imagine_deblur.watch.service import EXIT_BUSY, STATE, Service
 from imagine_deblur.watch.settings import AFTER, ON_FAILURE, WatchSettings
 
@@ -151,7 +152,7 @@ def add_parser(commands: Any) -> None:
         help="end the process when nothing moved for so long (default: 600)",
     )
     add_options(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, log_handler=LineHandler)
 
 
 def run(parsed: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@
 ``trial``          a network of unknown origin, tried in a process of its own
 ``keeper``         which configuration is in use
 ``metrics``        heartbeat, Prometheus text file, supervisor notifications
-``log``            lines that cannot stop the service or fool a terminal
+``log``            a handler whose lines cannot stop the service or fool a terminal
 ``stopping``       signals
 ``service``        the loop
 """

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
+import logging
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
@@ -40,6 +40,8 @@ from imagine_deblur.watch.stopping import Stopped, StopRequest
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
+_log = logging.getLogger(__name__)
+
 _OWN_FAULTS = 3  # file errors of one capture, while a probe succeeds, before it falls back
 _LONGEST_REASON = 500  # characters of an error that go into journal and report
 
@@ -66,7 +68,6 @@ class CaptureWorker:
     settings : WatchSettings
     options : Options
     stop : StopRequest
-    log : callable
     """
 
     def __init__(
@@ -80,12 +81,11 @@ class CaptureWorker:
         settings: WatchSettings,
         options: Options,
         stop: StopRequest,
-        log: Callable[[str], object],
     ) -> None:
         self._inbox, self._state, self._journal = inbox, state, journal
         self._delivery, self._keeper, self._telemetry = delivery, keeper, telemetry
         self._settings, self._options = settings, options
-        self._stop, self._log = stop, log
+        self._stop = stop
         self._faults: Counter[str] = Counter()
 
     def take(self, entry: Entry, waited: float) -> None:
@@ -130,7 +130,7 @@ class CaptureWorker:
         self._telemetry.outcomes[entry.state] += 1
         self._telemetry.gauges["last_outcome_timestamp_seconds"] = time.time()
         if entry.state != DONE:
-            self._log(f"{entry.name}: {entry.state}: {entry.reason}")
+            _log.warning("%s: %s: %s", entry.name, entry.state, entry.reason)
         self.remove(file_of(entry))
 
     def remove(self, found: Found) -> None:
@@ -141,7 +141,7 @@ class CaptureWorker:
             self._inbox.remove(found)
         except OSError as error:
             if not self._telemetry.events["remove_failed"]:
-                self._log(f"{found.name}: cannot be removed from the inbox: {error}")
+                _log.error("%s: cannot be removed from the inbox: %s", found.name, error)
             self._telemetry.events["remove_failed"] += 1
 
     def _work(self, entry: Entry, waited: float) -> None:
@@ -166,7 +166,7 @@ class CaptureWorker:
         self._journal.append({"key": entry.key, "state": VANISHED, "crashes": 0, "reason": reason})
         self._faults.pop(entry.key, None)
         self._telemetry.outcomes[VANISHED] += 1
-        self._log(f"{entry.name}: {reason}")
+        _log.warning("%s: %s", entry.name, reason)
 
     def _work_on(self, entry: Entry, descriptor: int, waited: float) -> None:
         limit = self._settings.late_after

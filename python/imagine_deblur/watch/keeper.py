@@ -9,8 +9,9 @@ for a while. Where none is left, captures are passed through.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 from imagine_deblur.errors import ImagineDeblurError
@@ -21,6 +22,8 @@ from imagine_deblur.watch.metrics import Telemetry
 from imagine_deblur.watch.session import SelfCheckingSession
 from imagine_deblur.watch.settings import WatchSettings
 from imagine_deblur.watch.trial import try_network
+
+_log = logging.getLogger(__name__)
 
 ASKED, LAST_GOOD, BLIND, BUNDLED_BLIND, NONE = ORIGINS = (
     "asked for",
@@ -47,7 +50,6 @@ class SessionKeeper:
     settings : WatchSettings
     state : Folder
     telemetry : Telemetry
-    log : callable
 
     Attributes
     ----------
@@ -65,10 +67,9 @@ class SessionKeeper:
         settings: WatchSettings,
         state: Folder,
         telemetry: Telemetry,
-        log: Callable[[str], object],
     ) -> None:
         self._asked, self._settings, self._state = options, settings, state
-        self._telemetry, self._log = telemetry, log
+        self._telemetry = telemetry
         self._last_good = LastGood(state)
         self._born = time.monotonic()
         self._passed = 0  # captures that fell back since the session was lost
@@ -97,15 +98,15 @@ class SessionKeeper:
             except _REFUSALS as error:
                 reason = f"{type(error).__name__}: {error}"
                 if reason != refused:
-                    self._log(f"configuration '{origin}' cannot be used: {reason}")
+                    _log.error("configuration '%s' cannot be used: %s", origin, reason)
                 refused = reason
                 self._telemetry.events["configuration_refused"] += 1
                 continue
             self.origin, self._passed, self._since = origin, 0, time.monotonic()
             if origin != ASKED:
-                self._log(f"configuration '{origin}' is in use instead of the one asked for")
+                _log.warning("configuration '%s' is in use instead of the one asked for", origin)
             return True
-        self._log("no configuration can be used: captures fall back")
+        _log.error("no configuration can be used: captures fall back")
         return False
 
     def reload(self) -> None:
@@ -113,13 +114,13 @@ class SessionKeeper:
         self._last_good.attempts.forget()
         if self.open() and self.origin == ASKED:
             self._telemetry.events["psf_reloaded"] += 1
-            self._log("configuration read again and in use")
+            _log.info("configuration read again and in use")
         else:
             self._telemetry.events["psf_reload_failed"] += 1
 
     def lose(self, error: Exception) -> None:
         """Give up a session that cannot be trusted."""
-        self._log(f"the model cannot be trusted: {error}")
+        _log.error("the model cannot be trusted: %s", error)
         self._telemetry.events["model_lost"] += 1
         if self.session is not None:
             self.session.close()
@@ -204,7 +205,7 @@ class SessionKeeper:
             session.trial(self._state, self.shape)
         except OSError as error:  # the disk refused, which says nothing of the configuration
             self._telemetry.events["configuration_untried"] += 1
-            self._log(f"the configuration could not be tried on a whole frame: {error}")
+            _log.warning("the configuration could not be tried on a whole frame: %s", error)
             return
         if options is not self._asked:
             return
@@ -212,4 +213,4 @@ class SessionKeeper:
             self._last_good.keep(options, self._settings)
         except OSError as error:  # a full disk must not cost a configuration that works
             self._telemetry.events["configuration_not_kept"] += 1
-            self._log(f"the configuration could not be kept: {error}")
+            _log.warning("the configuration could not be kept: %s", error)

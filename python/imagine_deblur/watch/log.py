@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import threading
@@ -33,13 +34,22 @@ def _code(character: str) -> str:
     return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"
 
 
-class Log:
-    """Writes lines from a thread of its own; a line too many is counted and dropped.
+class _Formatter(logging.Formatter):
+    """One escaped line behind the program's name; warnings are named so."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        warning = "warning: " if record.levelno == logging.WARNING else ""
+        return f"imagine-deblur watch: {warning}{escaped(record.getMessage())}"
+
+
+class LineHandler(logging.Handler):
+    """Writes records from a thread of its own; a line too many is counted and dropped.
 
     Parameters
     ----------
-    write : callable
-        Receives a line with its newline; what it raises loses the line and nothing else.
+    write : callable, optional
+        Receives a line with its newline; what it raises loses the line and nothing else. Default:
+        standard error.
 
     Attributes
     ----------
@@ -48,6 +58,8 @@ class Log:
     """
 
     def __init__(self, write: Callable[[bytes], object] | None = None) -> None:
+        super().__init__()
+        self.setFormatter(_Formatter())
         self._write = write or _to_standard_error
         self._lines: queue.Queue[bytes | None] = queue.Queue(_WAITING)
         self._allowance, self._at = float(_BURST), time.monotonic()
@@ -55,8 +67,8 @@ class Log:
         self.lost = 0
         self._thread: threading.Thread | None = None
 
-    def __call__(self, text: str) -> None:
-        """Log a line, or count it as dropped; never waits."""
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass a line on, or count it as dropped; never waits."""
         now = time.monotonic()
         gained = (now - self._at) * _PER_SECOND
         self._allowance, self._at = min(_BURST, self._allowance + gained), now
@@ -65,10 +77,11 @@ class Log:
             self.lost += 1
             return
         self._allowance -= 1
+        line = self.format(record)
         if self._dropped:
-            text = f"{text} ({self._dropped} lines before this one were dropped)"
+            line = f"{line} ({self._dropped} lines before this one were dropped)"
             self._dropped = 0
-        self._put(f"imagine-deblur watch: {escaped(text)}\n".encode(errors="backslashreplace"))
+        self._put(f"{line}\n".encode(errors="backslashreplace"))
 
     def _put(self, line: bytes | None) -> None:
         if self._thread is None:
@@ -87,12 +100,17 @@ class Log:
             except (OSError, ValueError):
                 self.lost += 1
 
-    def close(self) -> None:
+    def flush(self) -> None:
         """Let the last lines out, if somebody takes them within a second."""
         if self._thread is not None:
             self._put(None)
             self._thread.join(_FLUSH)
             self._thread = None
+
+    def close(self) -> None:
+        """Flush, and leave the logger."""
+        self.flush()
+        super().close()
 
 
 def _to_standard_error(line: bytes) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import signal
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from imagine_deblur.watch.folders import Folder
 from imagine_deblur.watch.inbox import Inbox
 from imagine_deblur.watch.journal import Journal, JournalError
 from imagine_deblur.watch.keeper import ASKED, SessionKeeper
-from imagine_deblur.watch.log import Log
 from imagine_deblur.watch.metrics import Telemetry, notify
 from imagine_deblur.watch.settings import WatchSettings
 from imagine_deblur.watch.stopping import Stopped, StopRequest
@@ -28,6 +27,8 @@ EXIT_STOPPED, EXIT_MODEL, EXIT_NO_ROOM, EXIT_FILES, EXIT_BUSY, EXIT_HUNG = 0, 4,
 """Exit codes beside those of the other commands."""
 
 STATE = ".imagine-deblur"
+
+_log = logging.getLogger(__name__)
 
 _HOLD_FIRST, _HOLD_LONGEST = 0.2, 5.0  # seconds between attempts while the disk refuses
 _MODEL_AGAIN = 30.0  # seconds between attempts to open a model while captures are held for it
@@ -45,10 +46,13 @@ class Service:
     settings : WatchSettings
     options : Options
         Of the restoration; with ``deadline`` a frame that takes longer falls back.
-    log : callable, optional
-        Receives one line an event; default: standard error, escaped and limited (`Log`).
     own_process : bool
         End the process when nothing has moved for ``hang_after`` seconds.
+
+    Notes
+    -----
+    It logs to ``imagine_deblur.watch``. A handler that waits for its reader holds captures up;
+    `watch.log.LineHandler` never does.
 
     Examples
     --------
@@ -62,13 +66,11 @@ class Service:
         outbox: Path,
         settings: WatchSettings,
         options: Options,
-        log: Callable[[str], object] | None = None,
         *,
         own_process: bool = False,
     ) -> None:
         self.settings, self.options = settings, options
         self.inbox, self.outbox = inbox, outbox
-        self._log: Callable[[str], object] = Log() if log is None else log
         self._stop = StopRequest(settings.stop_within)
         self._own_process = own_process
         self._held = ""
@@ -98,8 +100,6 @@ class Service:
         self._stop.take_signals()
         with ExitStack() as stack:
             stack.callback(self._stop.give_signals_back)
-            if isinstance(self._log, Log):
-                stack.callback(self._log.close)
             self._open(stack)
             return self._serve()
 
@@ -131,9 +131,7 @@ class Service:
         quarantine = self.settings.quarantine or self.outbox / "quarantine"
         self._delivery = Delivery(self._out, quarantine, self.journal)
         stack.callback(self._delivery.close)
-        self._keeper = SessionKeeper(
-            self.options, self.settings, self._state, self.telemetry, self._log
-        )
+        self._keeper = SessionKeeper(self.options, self.settings, self._state, self.telemetry)
         stack.callback(self._keeper.close)
         inbox = Inbox(
             self._in,
@@ -150,7 +148,6 @@ class Service:
             self.telemetry,
             self.settings,
             self._tick,
-            self._log,
         )
         self._worker = CaptureWorker(
             inbox,
@@ -162,7 +159,6 @@ class Service:
             self.settings,
             self.options,
             self._stop,
-            self._log,
         )
 
     def _check_names(self) -> None:
@@ -181,13 +177,13 @@ class Service:
         if os.path.realpath(quarantine) == os.path.realpath(self.outbox):
             raise OptionsError("--quarantine", os.fspath(quarantine), "not the outbox itself")
         if said := nested(os.fspath(self.inbox), os.fspath(self.outbox)):
-            self._log(f"{said}: captures and results are told apart by folder; beside each other "
-                      "they cannot be mistaken")  # fmt: skip
+            _log.warning("%s: captures and results are told apart by folder; beside each other "
+                         "they cannot be mistaken", said)  # fmt: skip
 
     def _on_hang(self) -> None:
         if self._own_process:
-            name = self.telemetry.in_hand
-            self._log(f"nothing moved for {self.settings.hang_after:.0f} s, capture {name}: ending")
+            seconds, name = self.settings.hang_after, self.telemetry.in_hand
+            _log.critical("nothing moved for %.0f s, capture %s: ending", seconds, name)
             time.sleep(0.2)  # the log's thread
             os._exit(EXIT_HUNG)
 
@@ -200,9 +196,10 @@ class Service:
         if self.journal.torn or self.journal.damaged:
             self.telemetry.events["journal_torn_bytes"] += self.journal.torn
             self.telemetry.events["journal_damaged"] += self.journal.damaged
-            self._log(
-                f"journal: {self.journal.torn} torn bytes cut off, {self.journal.damaged} damaged "
-                "stretches"
+            _log.warning(
+                "journal: %d torn bytes cut off, %d damaged stretches",
+                self.journal.torn,
+                self.journal.damaged,
             )
         self._delivery.clear(self._state)
         self._keeper.open()
@@ -261,7 +258,7 @@ class Service:
         if work or look.unsettled:
             return None
         if look.unreadable:
-            self._log(f"{look.unreadable} captures cannot be read")
+            _log.error("%d captures cannot be read", look.unreadable)
             return EXIT_FILES
         return EXIT_STOPPED
 
@@ -310,7 +307,7 @@ class Service:
         """Wait for better times; nothing is in hand. With ``once``: give up when none come."""
         text = str(error)
         if text != self._held:
-            self._log(f"holding: {text}")
+            _log.warning("holding: %s", text)
             self.telemetry.events["hold"] += 1
             self._held = text
         self.telemetry.state = "holding"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from imagine_deblur.watch.inbox import Found, Inbox, Look
 from imagine_deblur.watch.journal import Journal, JournalError, known_again
 from imagine_deblur.watch.metrics import Telemetry
 from imagine_deblur.watch.settings import WatchSettings
+
+_log = logging.getLogger(__name__)
 
 WINDOW = 64
 """Captures in the queue at a time; the rest waits in the inbox, whatever its number."""
@@ -32,7 +35,6 @@ class WaitingLine:
     settings : WatchSettings
     tick : callable
         Called between files and megabytes; what it raises ends the look.
-    log : callable
     """
 
     def __init__(
@@ -43,11 +45,10 @@ class WaitingLine:
         telemetry: Telemetry,
         settings: WatchSettings,
         tick: Callable[[], object],
-        log: Callable[[str], object],
     ) -> None:
         self._inbox, self._journal, self._delivery = inbox, journal, delivery
         self._telemetry, self._settings = telemetry, settings
-        self._tick, self._log = tick, log
+        self._tick = tick
         self.looked_at, self.look_seconds = float("-inf"), 0.0
 
     def look(self) -> Look:
@@ -105,7 +106,7 @@ class WaitingLine:
         except OSError as error:
             self._telemetry.events["unreadable"] += 1
             self._inbox.refuse(found)
-            self._log(f"{found.name}: cannot be read, tried again: {error}")
+            _log.warning("%s: cannot be read, tried again: %s", found.name, error)
             return None
         entry = _entry_of(inboxes.key_of(found, digest), found, digest, self._journal.boot)
         if self._journal.is_finished(entry.key):
@@ -121,7 +122,7 @@ class WaitingLine:
         event = self._delivery.witness(entry)
         if event is not None:
             how = "taken up again" if event["state"] == DELIVERING else "not made again"
-            self._log(f"{entry.name}: unknown to the journal, but its report is there: {how}")
+            _log.warning("%s: unknown to the journal, but its report is there: %s", entry.name, how)
             self._telemetry.events["told_by_report"] += 1
         return event
 
