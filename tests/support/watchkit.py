@@ -48,7 +48,7 @@ def recorded() -> list[str]:
     for handler in [h for h in log.handlers if isinstance(h, _Recorder)]:
         log.removeHandler(handler)
     log.addHandler(recorder)
-    log.setLevel(logging.INFO)
+    logging.getLogger("imagine_deblur").setLevel(logging.INFO)
     return recorder.lines
 
 
