@@ -7,16 +7,14 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import pairwise
 from typing import Any
 
+from imagine_deblur.archive.footprint import box_of, outline
 from imagine_deblur.support.extras import require
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
-_WGS84 = "EPSG:4326"
 _TIMES = ("EXIF_DateTimeOriginal", "EXIF_DateTimeDigitized", "EXIF_DateTime", "TIFFTAG_DATETIME")
 _INSTRUMENT = (("EXIF_Make", "EXIF_Model", "EXIF_BodySerialNumber"), ("TIFFTAG_MAKE",))
-_OUTLINE_POINTS = 21  # on each side of a frame's outline, as GDAL's own bounds take
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,8 @@ class Facts:
     geometry : dict or None
         Its outline, or the camera's place, as GeoJSON in WGS 84.
     bbox : tuple of float or None
-        West, south, east, north, degrees.
+        West, south, east, north, degrees; west is the larger one where the image crosses the
+        antimeridian (RFC 7946).
     projection : dict
         Fields of STAC's extension ``proj``.
     bands : tuple of dict
@@ -73,7 +72,7 @@ def read_facts(path: str, stac: Mapping[str, Any] | None = None) -> Facts:
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         with rasterio.open(path) as image:
             tags = image.tags()
-            geometry, bbox = _outline(image)
+            geometry, bbox = outline(image)
             found = Facts(
                 time=_time_of(tags),
                 instrument=_instrument_of(tags),
@@ -108,7 +107,7 @@ def _with_stac(found: Facts, stac: Mapping[str, Any]) -> Facts:
     geometry = stac.get("geometry") or found.geometry
     bbox = tuple(stac["bbox"]) if stac.get("bbox") else found.bbox
     if bbox is None and geometry is not None:
-        bbox = _box(geometry)
+        bbox = box_of(geometry)
     gsd = properties.get("gsd")
     return Facts(
         time=stac_time(properties) or found.time,
@@ -163,46 +162,6 @@ def _gps(tags: Mapping[str, str]) -> dict[str, Any] | None:
         sign = -1.0 if tags.get(f"EXIF_GPS{name}Ref") == negative else 1.0
         place.append(round(sign * degrees, 7))
     return {"type": "Point", "coordinates": place}
-
-
-def _outline(image: Any) -> tuple[dict[str, Any] | None, tuple[float, ...] | None]:
-    """Return the frame's outline in WGS 84 and its box, by its transform or its GCPs."""
-    transform, crs = image.transform, image.crs
-    affine = require("rasterio.transform", extra="archive", purpose="a footprint")
-    if crs is None and image.gcps[0]:
-        points, crs = image.gcps
-        transform = affine.from_gcps(points)
-    if crs is None or transform.is_identity:
-        return None, None
-    rows, columns = image.height, image.width
-    corners = [(0, 0), (0, rows), (columns, rows), (columns, 0), (0, 0)]
-    line = [
-        (y0 + (y1 - y0) * step / _OUTLINE_POINTS, x0 + (x1 - x0) * step / _OUTLINE_POINTS)
-        for (x0, y0), (x1, y1) in pairwise(corners)
-        for step in range(_OUTLINE_POINTS)
-    ]
-    across, along = affine.xy(transform, *zip(*line, strict=True), offset="ul")
-    warp = require("rasterio.warp", extra="archive", purpose="a footprint")
-    xs, ys = warp.transform(crs, _WGS84, list(across), list(along))
-    places = [[round(x, 7), round(y, 7)] for x, y in zip(xs, ys, strict=True)]
-    geometry = {"type": "Polygon", "coordinates": [[*places, places[0]]]}
-    return geometry, _box(geometry)
-
-
-def _box(geometry: Mapping[str, Any]) -> tuple[float, ...]:
-    """Return west, south, east, north of a GeoJSON geometry."""
-    points: list[tuple[float, float]] = []
-
-    def collect(values: Any) -> None:
-        if values and isinstance(values[0], int | float):
-            points.append((float(values[0]), float(values[1])))
-            return
-        for value in values:
-            collect(value)
-
-    collect(geometry["coordinates"])
-    xs, ys = zip(*points, strict=True)
-    return min(xs), min(ys), max(xs), max(ys)
 
 
 def _projection(image: Any) -> dict[str, Any]:
