@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from imagine_deblur.report import run_lengths
 
+SCHEMA = "imagine_deblur/raster-report/1"
+"""Name and version of a raster's report in JSON; `raster/report.schema.json` describes it."""
+
 
 @dataclass(frozen=True)
 class BandReport:
@@ -143,12 +146,13 @@ class RasterReport:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, ready for `json.dumps`.
+        """Return plain values, ready for `json.dumps`, of the form `SCHEMA`.
 
         The first restored group's ``psf``, ``psf_source``, ``psf_confidence`` and ``nsr`` stand at
         the top too, as in a capture's report.
         """
-        plain = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        plain: dict[str, Any] = {"schema": SCHEMA}
+        plain |= {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
         plain["groups"] = [group.to_dict() for group in self.groups]
         plain["blocks"] = run_lengths(plain.pop("block_map"))
         first = next((g for g in self.groups if g.restored), self.groups[0])
@@ -157,6 +161,7 @@ class RasterReport:
             plain[name] = shown[name]
         return plain | {
             "restored": self.restored,
+            "passed_through": None if self.restored else first.reason,
             "replaced_blocks": sum(group.replaced_blocks for group in self.groups),
         }
 
