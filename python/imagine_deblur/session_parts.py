@@ -106,6 +106,8 @@ class Parts:
         Chooses the model by the deadline.
     reblur_check : ReblurCheck
         Limits of the check; every frame gets a fresh one like it.
+    least_gap : int
+        Of a frame's extension, px; long where windows are to see a scene's border as the whole.
     passes_wild : bool
         Pass captures through whose restoration cannot be believed, see `Options.reblur_check`.
         Self-tests turn it off: their pictures are no captures.
@@ -118,7 +120,7 @@ class Parts:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.reblur_check = ReblurCheck()
-        self.check_spectra = False
+        self.check_spectra, self.least_gap = False, 0
         self.passes_wild = True
         self.before_passing: Callable[[], object] | None = None
         self._host = host_bytes()
@@ -323,7 +325,7 @@ class Parts:
     ) -> WienerStage | None:
         if psf is None or spec is None:
             return None
-        key = (psf, spec, id(gains))
+        key = (psf, spec, id(gains), self.least_gap)
         if self._stage is None or self._stage[0] != key:
             stage = WienerStage(
                 psf,
@@ -331,6 +333,7 @@ class Parts:
                 workers=self._workers,
                 checked=self.check_spectra,
                 gains=None if gains is None else gains.filters(spec.factors),
+                least_gap=self.least_gap,
             )
             self._stage = (key, stage)
         stage = self._stage[1]

@@ -13,8 +13,9 @@ from imagine_deblur.errors import InputImageError, OptionsError
 from imagine_deblur.options import Options
 from imagine_deblur.psf.field import PsfField
 from imagine_deblur.raster.bands import BandsArgument, group_bands, names_of, separate_bands
+from imagine_deblur.raster.block_map import BlockMap
 from imagine_deblur.raster.dataset import TYPES
-from imagine_deblur.raster.margin import margin_of
+from imagine_deblur.raster.output import check_options
 from imagine_deblur.raster.scene import Group, PsfChoice, look
 from imagine_deblur.raster.validity import Mask, collar, differs_from, finite
 from imagine_deblur.raster.windows import ALIGNMENT, cut
@@ -37,10 +38,11 @@ def restore(
 ) -> Any:
     """Restore a scene in a DataArray.
 
-    Of an array that Dask holds, only the blocks that tell its blur, noise and scale are read now;
-    the rest is done when the result is computed, block by block, each with the margin that the
-    inverse needs. Every block is restored alike, so the result is close to that of the whole scene,
-    see docs/guides/rasters.md, and the array's border acts as a frame's does.
+    Of an array that Dask holds, only the blocks that tell its blur, noise and scale are read now,
+    and a sample of 512 px is restored to learn what the reblur check may accept. The rest is done
+    when the result is computed, block by block, each with the margin that the inverse needs. Every
+    block is restored alike, so the result is that of the whole scene, see docs/guides/rasters.md.
+    Whether a restoration can be believed at all is judged block by block.
 
     Parameters
     ----------
@@ -101,6 +103,7 @@ def restore(
             "with .astype('float32')"
         )
     chosen = Options(**{"max_ram": _MAX_RAM, **options})
+    check_options(chosen)
     ordered = da.transpose(*others, rows, columns)
     values = ordered.data if others else ordered.data[None]
     void = _nodata(da) if nodata is None else float(nodata)
@@ -109,12 +112,11 @@ def restore(
     reader = _ArrayReader(values, void)
     with Session(chosen) as session:
         groups = look(reader, grouped, session, psf, [void] * len(names))
-        margins = [margin_of(session.parts, group.found) for group in groups]
         whole = _blockwise if hasattr(values, "dask") else _at_once
         planes = _bands(values)
-        for group, margin in zip(groups, margins, strict=True):
+        for group in groups:
             if group.restored:
-                made = whole(reader, group, margin, session, chosen)
+                made = whole(reader, group, session, chosen)
                 for place, index in enumerate(group.bands.indices):
                     planes[index] = made[place]
     result = _stacked(planes, values)
@@ -147,13 +149,14 @@ def valid_pixels(values: NDArray[Any], nodata: float | None) -> Mask:
 
 
 def _at_once(
-    reader: _ArrayReader, group: Group, margin: int, session: Session, options: Options
+    reader: _ArrayReader, group: Group, session: Session, options: Options
 ) -> NDArray[Any]:
     """Restore bands that are in memory, in windows."""
     shape = (len(group.bands.indices), *reader.shape)
     result = np.empty(shape, reader.values.dtype)
-    windows = list(cut(reader.shape, margin, _LARGEST_WINDOW))
+    windows = list(cut(reader.shape, group.margin, _LARGEST_WINDOW))
     _check_field(group, len(windows))
+    blocks = BlockMap(reader.shape)
     for window in windows:
         rows, columns = window.rows, window.columns
         values, valid = reader.read(
@@ -163,22 +166,25 @@ def _at_once(
             rows.read_size,
             columns.read_size,
         )
-        restored, _ = group.restore(session, values, valid)
+        restored, report = group.restore(session, values, valid)
+        blocks.add(window, None if report is None else report.block_map)
         own = (
             slice(rows.start, rows.start + rows.size),
             slice(columns.start, columns.start + columns.size),
         )
         result[(slice(None), *own)] = restored[(slice(None), *window.kept)]
+    if not group.judged(session, blocks.blocks).restored:
+        return np.asarray(reader.values[list(group.bands.indices)])
     return result
 
 
-def _blockwise(
-    reader: _ArrayReader, group: Group, margin: int, session: Session, options: Options
-) -> Any:
+def _blockwise(reader: _ArrayReader, group: Group, session: Session, options: Options) -> Any:
     """Restore bands that Dask holds when they are computed, block by block."""
     overlap = require("dask.array.overlap", extra="raster", purpose="imagine_deblur.xr")
     values = reader.values[list(group.bands.indices)]
-    depth = margin + ALIGNMENT - 1  # so much more that blocks can begin on multiples of ALIGNMENT
+    depth = (
+        group.margin + ALIGNMENT - 1
+    )  # so much more that blocks can begin on multiples of ALIGNMENT
     least = max(depth, _SMALLEST_BLOCK)
     chunks = tuple(_joined(axis, least) for axis in values.chunks[1:])
     values = values.rechunk(((len(group.bands.indices),), *chunks))
@@ -220,7 +226,10 @@ def _restore_block(
     values = np.ascontiguousarray(block[(slice(None), *read)])
     valid = valid_pixels(values, nodata)
     with _LOCK:
-        restored, _ = group.restore(_session(options), values, valid)
+        session = _session(options)
+        restored, report = group.restore(session, values, valid)
+        if report is not None and not group.judged(session, report.block_map).restored:
+            restored = values
     return restored[(slice(None), *kept)]
 
 

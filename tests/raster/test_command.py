@@ -80,3 +80,15 @@ def test_memory_stays_below_what_is_allowed_however_large_the_scene(tmp_path):
     report = json.loads(done.stdout)
     assert report["windows"] > 4
     assert report["peak_bytes"] < 500e6
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"), [("--quality", "80"), ("--max-bytes", "1MB"), ("--deadline", "3")]
+)
+def test_options_of_jpeg_s_coder_are_refused_by_name(source, tmp_path, capsys, flag, value):
+    out = tmp_path / "out.tif"
+    assert main(["process", str(source), "-o", str(out), flag, value, *LINEAR]) == 2
+    said = capsys.readouterr().err
+    assert flag.strip("-").replace("-", "_") in said
+    assert ("gdal_translate" in said) == (flag != "--deadline")
+    assert not out.exists()

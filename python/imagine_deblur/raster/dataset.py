@@ -163,7 +163,12 @@ def profile_of(file: Any, **changes: Any) -> dict[str, Any]:
     return profile | changes
 
 
-def copy_description(source: Any, target: Any, provenance: Mapping[str, str]) -> None:
+def write_provenance(target: Any, provenance: Mapping[str, str]) -> None:
+    """Tag a raster, open for writing, with how it was made; names get `PROVENANCE` in front."""
+    target.update_tags(**{PROVENANCE + name: value for name, value in provenance.items()})
+
+
+def copy_description(source: Any, target: Any) -> None:
     """Give a raster what another says beside its samples.
 
     CRS and geotransform are of the profile. Statistics are left out: they are those of the samples
@@ -173,8 +178,6 @@ def copy_description(source: Any, target: Any, provenance: Mapping[str, str]) ->
     ----------
     source, target : rasterio datasets
         The target is open for writing.
-    provenance : mapping of str to str
-        Tags, whose names get `PROVENANCE` in front.
     """
     points, crs = source.gcps
     if points:
@@ -195,7 +198,6 @@ def copy_description(source: Any, target: Any, provenance: Mapping[str, str]) ->
                 kept = {k: v for k, v in tags.items() if not k.startswith(_STALE)}
                 if kept:
                     target.update_tags(number, ns=space, **kept)
-    target.update_tags(**{PROVENANCE + name: value for name, value in provenance.items()})
 
 
 def namespaces(file: Any) -> tuple[bool, list[str]]:

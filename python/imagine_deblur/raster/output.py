@@ -14,12 +14,16 @@ from typing import Any
 import numpy as np
 
 from imagine_deblur.errors import OptionsError
+from imagine_deblur.options import Options
 
 BLOCK = 512
 """Side of the blocks of a GeoTIFF, px; COG's default."""
 
 DRIVERS = {"COG": (".tif", ".tiff"), "GTiff": (".tif", ".tiff"), "PNG": (".png",)}
 """Formats that are written, and how their files' names end."""
+
+_OF_JPEG = ("quality", "max_bytes", "subsampling", "progressive", "salvage")
+"""Options that say how a JPEG is coded or read."""
 
 _COMPRESSION = {"compress": "ZSTD", "predictor": "YES", "bigtiff": "IF_SAFER"}
 
@@ -52,6 +56,28 @@ def creation_options(driver: str, dtype: str, bits: int | None, threads: int) ->
         "overviews": "IGNORE_EXISTING",
         "num_threads": threads,
     }
+
+
+def check_options(options: Options) -> None:
+    """Refuse options that mean nothing for a raster, before any work.
+
+    Raises
+    ------
+    OptionsError
+        A deadline, or an option of JPEG's coder.
+    """
+    changed = options.changed()
+    if "deadline" in changed:
+        raise OptionsError("deadline", options.deadline, "None; rasters are restored in windows")
+    for name in _OF_JPEG:
+        if name in changed:
+            raise OptionsError(
+                name,
+                changed[name],
+                "its default for rasters, which are packed without loss; restore JPEGs apart, and "
+                "for a smaller file convert the output, for example by gdal_translate -of COG -co "
+                "COMPRESS=JPEG -co QUALITY=90",
+            )
 
 
 def check_driver(driver: str, target: Path, dtype: str, count: int) -> None:

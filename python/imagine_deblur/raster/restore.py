@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from imagine_deblur.options import Options
 from imagine_deblur.psf.field import PsfField
 from imagine_deblur.raster import dataset, output
 from imagine_deblur.raster.bands import BandsArgument, group_bands, names_of, separate_bands
-from imagine_deblur.raster.margin import margin_of
+from imagine_deblur.raster.block_map import BlockMap
 from imagine_deblur.raster.report import BandReport, RasterReport
 from imagine_deblur.raster.scene import Group, PsfChoice, look
 from imagine_deblur.raster.windows import ALIGNMENT, Window, cut
@@ -32,10 +32,11 @@ MAX_RAM = "2GB"
 """Memory that is aimed at where none is given."""
 
 # Bytes at the peak: of interpreter, network and GDAL's cache, and for each px of a window. A window
-# is held as it was read, encoded, as an image and restored; the session's pool, spectra and OTF
-# took 24 + 12 bytes a band and 11 more (3 bands, 1 band, 4 MP each).
+# is held as it was read, encoded, as an image and restored; the session's pool and OTF took 16 + 12
+# bytes a band and 11 more (3 bands, 1 band, 4 MP each), and its spectra 8 for each px of the
+# window with its extension.
 _FIXED_BYTES = 250_000_000
-_LARGEST_CORE, _SMALLEST_CORE = 4096, 512  # px
+_LARGEST_CORE = 4096  # px
 
 Progress = Callable[[float], object]
 
@@ -80,6 +81,7 @@ def restore_raster(
         is written.
     **options
         Fields of `Options`. `max_ram`, here 2 GB by default, decides the size of the windows.
+        Those of JPEG's coder (`quality`, `max_bytes`, ...) and `deadline` are refused.
 
     Returns
     -------
@@ -99,8 +101,7 @@ def restore_raster(
     started = time.perf_counter()
     source = os.fspath(src)
     chosen = Options(**{"max_ram": MAX_RAM, **options})
-    if chosen.deadline is not None:
-        raise OptionsError("deadline", chosen.deadline, "None; rasters are restored in windows")
+    output.check_options(chosen)
     local = source if os.path.exists(source) else None
     target = choose_target(local, dst, overwrite=overwrite)
     assert isinstance(target, Path)
@@ -176,13 +177,11 @@ class _Job:
     session: Session
     progress: Progress
     last: Report | None = None
-    block_map: NDArray[np.uint8] | None = None
     invalid_pixels: int = 0
     windows: int = 0
     window: tuple[int, int] = (0, 0)
-    _margins: dict[int, int] = field(default_factory=dict)
+    _maps: dict[int, BlockMap] = field(default_factory=dict)
     _reports: dict[int, Report] = field(default_factory=dict)
-    _replaced: dict[int, int] = field(default_factory=dict)
 
     def write(self, made: Path, driver: str) -> tuple[float, float]:
         """Write the output; return the seconds of restoring and of packing."""
@@ -197,10 +196,11 @@ class _Job:
             interleave="band",
         )
         with self.rasterio.open(working, "w", **(profile | {"zstd_level": 1})) as target:
-            dataset.copy_description(self.file, target, self._provenance())
+            dataset.copy_description(self.file, target)
             self._copy_others(target)
             for number in range(len(self.groups)):
                 self._restore_group(number, target)
+            dataset.write_provenance(target, self._provenance())
         restored = time.perf_counter()
         packing = output.creation_options(driver, dtype, bits, threads)
         plain, others = dataset.namespaces(self.file)
@@ -213,14 +213,18 @@ class _Job:
     def _copy_others(self, target: Any) -> None:
         """Copy the bands that are not restored, and the mask."""
         restored = {i for group in self.groups if group.restored for i in group.bands.indices}
-        own_mask = dataset.has_own_mask(self.rasterio, self.file)
+        self._copy_bands([i for i in range(self.file.count) if i not in restored], target)
+        if dataset.has_own_mask(self.rasterio, self.file):
+            for window in cut(self.reader.shape, 0, _LARGEST_CORE):
+                area = self._area(window)
+                target.write_mask(self.file.read_masks(1, window=area), window=area)
+
+    def _copy_bands(self, indices: Sequence[int], target: Any) -> None:
+        """Copy bands as they are."""
         for window in cut(self.reader.shape, 0, _LARGEST_CORE):
             area = self._area(window)
-            for index in range(self.file.count):
-                if index not in restored:
-                    target.write(self.file.read(index + 1, window=area), index + 1, window=area)
-            if own_mask:
-                target.write_mask(self.file.read_masks(1, window=area), window=area)
+            for index in indices:
+                target.write(self.file.read(index + 1, window=area), index + 1, window=area)
 
     def _area(self, window: Window) -> Any:
         """What a window owns, as rasterio takes it."""
@@ -231,15 +235,15 @@ class _Job:
         group = self.groups[number]
         if not group.restored:
             return
-        margin = self._margins[number] = margin_of(self.session.parts, group.found)
-        windows = list(cut(self.reader.shape, margin, self._core(group, margin)))
+        windows = list(cut(self.reader.shape, group.margin, self._core(group)))
         if isinstance(group.found.psf, PsfField) and len(windows) > 1:
             raise OptionsError(
                 "psf", "a field of PSFs", "one PSF where a scene does not fit into one window"
             )
         self.windows = max(self.windows, len(windows))
         self.window = (windows[0].rows.read_size, windows[0].columns.read_size)
-        first = self.block_map is None
+        first, blocks = not self._maps, BlockMap(self.reader.shape)
+        self._maps[number] = blocks
         for done, window in enumerate(windows):
             share = (number + done / len(windows)) / len(self.groups)
             self.progress(share)
@@ -258,56 +262,55 @@ class _Job:
             if first:
                 self.invalid_pixels += int(np.count_nonzero(~valid[window.kept]))
             if report is not None:
-                self._account(number, window, report, mapped=first)
+                self.last = report
+                self._reports.setdefault(number, report)
+                blocks.add(window, report.block_map)
+        self.groups[number] = group.judged(self.session, blocks.blocks)
+        if not self.groups[number].restored:
+            self._copy_bands(group.bands.indices, target)
         self.progress((number + 1) / len(self.groups))
 
-    def _core(self, group: Group, margin: int) -> int:
+    def _core(self, group: Group) -> int:
         """Most that a window may own, px a side, for the memory that is allowed."""
-        count, kind = len(group.bands.indices), np.dtype(self.file.dtypes[0])
-        pixel = (2 * kind.itemsize + 16) * count + (24 + 12 * count) + 11
-        allowed = self.session.options.ram_bytes
-        area = max(allowed - _FIXED_BYTES, 0) // pixel
         rows, columns = self.reader.shape
-        if rows * columns <= area:
+        allowed = self.session.options.ram_bytes
+        if self._bytes(group, rows, columns) <= allowed:
             return max(rows, columns) + -max(rows, columns) % ALIGNMENT
-        side = int(area**0.5) - 2 * margin
-        if side >= _SMALLEST_CORE:
-            return min(_LARGEST_CORE, side - side % output.BLOCK)
-        wanted = _FIXED_BYTES + pixel * (_SMALLEST_CORE + 2 * margin) ** 2
+        for core in range(_LARGEST_CORE, 0, -output.BLOCK):
+            side = core + 2 * group.margin
+            if self._bytes(group, side, side) <= allowed:
+                return core
+        wanted = self._bytes(group, side, side)
         raise MemoryBudgetError(
-            f"windows of {count} bands of {kind} with margins of {margin} px need "
-            f"{wanted >> 20} MiB; {allowed >> 20} MiB are allowed: raise max_ram (--max-ram)",
+            f"windows of {len(group.bands.indices)} bands of {self.file.dtypes[0]} with margins of "
+            f"{group.margin} px need {wanted >> 20} MiB; {allowed >> 20} MiB are allowed: raise "
+            "max_ram (--max-ram)",
             wanted=wanted,
             allowed=allowed,
         )
 
-    def _account(self, number: int, window: Window, report: Report, *, mapped: bool) -> None:
-        """Take the window's own part of what the session reported."""
-        self.last = report
-        self._reports.setdefault(number, report)
-        if report.block_map is None:
-            return
-        rows, columns = window.rows, window.columns
-        own = report.block_map[
-            (rows.start - rows.read_start) // ALIGNMENT : -(-rows.kept.stop // ALIGNMENT),
-            (columns.start - columns.read_start) // ALIGNMENT : -(-columns.kept.stop // ALIGNMENT),
-        ]
-        self._replaced[number] = self._replaced.get(number, 0) + int(np.count_nonzero(own))
-        if not mapped:
-            return
-        if self.block_map is None:
-            shape = tuple(-(-size // ALIGNMENT) for size in self.reader.shape)
-            self.block_map = np.zeros(shape, np.uint8)
-        top, left = rows.start // ALIGNMENT, columns.start // ALIGNMENT
-        self.block_map[top : top + own.shape[0], left : left + own.shape[1]] = own
+    def _bytes(self, group: Group, rows: int, columns: int) -> int:
+        """Bytes of the process at the peak, for a window that is read with its margins."""
+        count, kind = len(group.bands.indices), np.dtype(self.file.dtypes[0])
+        pixel = (2 * kind.itemsize + 16) * count + (16 + 12 * count) + 11
+        gap = 2 * group.margin  # two spectra hold the extension too
+        window: int = pixel * rows * columns
+        return _FIXED_BYTES + window + 8 * (rows + gap) * (columns + gap)
+
+    @property
+    def block_map(self) -> NDArray[np.uint8] | None:
+        """Of the first group that was restored and checked."""
+        kept = (self._maps[n].blocks for n in sorted(self._maps) if self.groups[n].restored)
+        return next((blocks for blocks in kept if blocks is not None), None)
 
     def band_reports(self) -> list[BandReport]:
         """What became of every group."""
         return [self._band_report(number) for number in range(len(self.groups))]
 
     def _band_report(self, number: int) -> BandReport:
-        group, report = self.groups[number], self._reports.get(number)
-        found = group.found
+        group, found = self.groups[number], self.groups[number].found
+        report = self._reports.get(number) if group.restored else None
+        blocks = self._maps[number].blocks if report is not None else None
         reason = "" if group.restored else (found.warnings or ("there is no blur to undo",))[-1]
         return BandReport(
             bands=tuple(index + 1 for index in group.bands.indices),
@@ -322,8 +325,8 @@ class _Job:
             model="" if report is None else report.model,
             offset=group.scale.offset,
             gain=group.scale.gain,
-            margin=self._margins.get(number, 0),
-            replaced_blocks=self._replaced.get(number, 0),
+            margin=group.margin,
+            replaced_blocks=0 if blocks is None else int(np.count_nonzero(blocks)),
         )
 
     def _provenance(self) -> Mapping[str, str]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from imagine_deblur.capture import policy
 from imagine_deblur.capture.analysis import named_blur
 from imagine_deblur.capture.result import Analysis, Capture
-from imagine_deblur.errors import OptionsError
+from imagine_deblur.errors import EstimationError, OptionsError
 from imagine_deblur.options import PsfArgument
+from imagine_deblur.psf.field import PsfField
 from imagine_deblur.raster.bands import COLOUR, OTHERS, Bands
+from imagine_deblur.raster.margin import margin_of
 from imagine_deblur.raster.radiometry import anchored
 from imagine_deblur.raster.scale import Scale, scale_of
 from imagine_deblur.raster.validity import Mask, fill, valid_rectangle
@@ -23,6 +26,7 @@ from imagine_deblur.session import Session
 _BLOCK = 1024  # px a side, read to learn about a scene: 49 blocks of the blur's estimator
 _PER_SIDE = 6  # blocks looked at along each side of a scene
 _MOST_BLOCKS = 8  # of those, the liveliest that are analysed: 8 MP, as much as a large capture
+_SAMPLE = 512  # px a side of the part that the reblur check's limit is taken from: 256 blocks
 _LEAST = 256  # px a side of the valid part of such a block
 _STEP = 4  # px between the samples that liveliness and percentiles are taken from
 
@@ -61,12 +65,18 @@ class Group:
     found : Analysis
     nodata : float or None
         A value that no restored pixel may take.
+    margin : int
+        Context that a window needs on every side, px.
+    limit : float or None
+        Of the reblur check, see `ReblurCheck.limit`; one for all windows.
     """
 
     bands: Bands
     scale: Scale
     found: Analysis
     nodata: float | None = None
+    margin: int = 0
+    limit: float | None = None
 
     @property
     def restored(self) -> bool:
@@ -81,7 +91,8 @@ class Group:
         Parameters
         ----------
         session : Session
-            With the options that the group was looked at with.
+            With the options that the group was looked at with, and of nobody else: what windows
+            share is set in its parts.
         values : (B, R, C) ndarray
         valid : (R, C) bool ndarray
             Other pixels stay bit for bit as they are, and nothing of them is seen.
@@ -97,8 +108,15 @@ class Group:
             return values, None
         known = values if valid.all() else np.where(valid, values, values.dtype.type(0))
         encoded = fill(self.scale.encode(known), valid)
-        image = _as_image(encoded)
-        result, report = session.restore_with_report(image, analysis=self.found)
+        parts = session.parts
+        # Half of the extension is the scene's own reflection, as far as its other side matters.
+        parts.least_gap = 2 * self.margin
+        parts.reblur_check = replace(parts.reblur_check, limit=self.limit)
+        parts.passes_wild = False  # the scene is judged, see `judged`, not a window
+        try:
+            result, report = session.restore_with_report(_as_image(encoded), analysis=self.found)
+        finally:
+            parts.passes_wild = True
         samples = np.asarray(result, np.float32)
         planes = samples[None] if samples.ndim == 2 else np.moveaxis(samples, -1, 0)
         planes = anchored(planes, encoded, valid)
@@ -106,6 +124,36 @@ class Group:
         if self.nodata is not None and not np.isnan(self.nodata):
             restored = _kept_off(restored, values, self.nodata)
         return np.where(valid, restored, values), report
+
+    def judged(self, session: Session, block_map: NDArray[np.uint8] | None) -> Group:
+        """Return the group as the reblur check of all its windows lets it be.
+
+        Parameters
+        ----------
+        session : Session
+            That restored the windows.
+        block_map : (n, m) uint8 ndarray or None
+            Of the scene; None where nothing was restored.
+
+        Returns
+        -------
+        Group
+            Itself, or one that is to be passed through.
+
+        Raises
+        ------
+        EstimationError
+            It is to be passed through, with ``without_information="error"``.
+        """
+        stage = session.parts.stage
+        if block_map is None or stage is None or stage.reblur_check is None:
+            return self
+        doubted = policy.passed_if_refuted(self.found, block_map)
+        if doubted.passed is None:
+            return self
+        if session.options.without_information == "error":
+            raise EstimationError(doubted.passed, reason="wild")
+        return replace(self, found=doubted)
 
 
 def _as_image(planes: NDArray[Any]) -> Any:
@@ -199,7 +247,31 @@ def _group(
         else:
             patched.append(_as_capture(scale, values, valid))
     images = images or patched  # what fills a gap has no noise, and would pass for a clean sensor
-    return Group(bands, scale, session.parts.analyse(Capture(lambda: images), psf), void)
+    found = session.parts.analyse(Capture(lambda: images), psf)
+    group = Group(bands, scale, found, void, margin_of(session.parts, found))
+    if not group.restored:
+        return group
+    middle = sorted(seen, key=lambda one: one[0])[len(seen) // 2][1]
+    return replace(group, limit=_limit(reader, group, session, middle))
+
+
+def _limit(reader: Reader, group: Group, session: Session, corner: tuple[int, int]) -> float | None:
+    """The reblur check's limit for all windows, from a block that is neither dull nor lively."""
+    if max(reader.shape) <= _SAMPLE or isinstance(group.found.psf, PsfField):
+        return None  # one window, which is its own sample
+    sizes = [min(_SAMPLE, size) for size in reader.shape]
+    inset = [
+        (min(_BLOCK, whole) - size) // 2 for whole, size in zip(reader.shape, sizes, strict=True)
+    ]
+    top, left = (first + more for first, more in zip(corner, inset, strict=True))
+    values, valid = reader.read(group.bands.indices, top, left, *sizes)
+    if not valid.any():
+        return None
+    group.restore(session, values, valid)
+    stage = session.parts.stage
+    if stage is None or stage.reblur_check is None:
+        return None
+    return float(np.median(stage.reblur_check.limits))
 
 
 def _as_capture(scale: Scale, values: NDArray[Any], valid: Mask) -> NDArray[np.uint8]:

@@ -56,6 +56,11 @@ class ReblurCheck:
         below so many times that of the residual and of rounding to 8 bits.
     base_plane : int
         Number of the first base plane among the linear planes.
+    limit : float or None
+        RMS above which a block is replaced, in place of the one that `factor` and the frame's
+        median give: parts of a scene are judged alike.
+    limits : list of float
+        The one that was used, one a strip, filled by `review`.
     masks : list of (n, m) uint8 ndarray
         One mask a strip, filled by `review`: `KEPT`, `WIENER` or `CAPTURE` for each block of
         `pieces.BLOCK` px a side, from the strip's first finished row on; `frame_mask` puts them
@@ -68,8 +73,10 @@ class ReblurCheck:
     flat: float = 1 / 255
     information: float = 2.0
     base_plane: int = 0
+    limit: float | None = None
 
     def __post_init__(self) -> None:
+        self.limits: list[float] = []
         self.masks: list[NDArray[np.uint8]] = []
         self._first_rows: list[int] = []  # of each mask, in the frame
 
@@ -112,8 +119,11 @@ class ReblurCheck:
         first = (strip.finished[0] - strip.window[0]) // BLOCK
         last = -(-(strip.finished[1] - strip.window[0]) // BLOCK)
         residual = blocks.rms_residual()[first:last]
-        limit = max(self.floor, self.factor * float(np.median(residual)))
-        limit = min(limit, self.ceiling)
+        limit = self.limit
+        if limit is None:
+            limit = max(self.floor, self.factor * float(np.median(residual)))
+            limit = min(limit, self.ceiling)
+        self.limits.append(limit)
         mask = np.where(residual > limit, np.uint8(WIENER), np.uint8(KEPT))
         capture_std, restored_std = (s[first:last] for s in blocks.deviations())
         seen = blocks.reblurred_power()[first:last]

@@ -43,6 +43,8 @@ class WienerStage:
         flips in between would add one wave to the whole frame, and raises `IntegrityError`.
     gains : sequence of PlaneGain or None, optional
         Learned filters, see `wiener_planes`; every cell of a field takes the same.
+    least_gap : int
+        Least length of the extension, px, where the filters alone would take a shorter one.
 
     Attributes
     ----------
@@ -67,6 +69,7 @@ class WienerStage:
         workers: _core.WorkerPool | None = None,
         checked: bool = False,
         gains: Sequence[PlaneGain | None] | None = None,
+        least_gap: int = 0,
     ) -> None:
         self.field = psf if isinstance(psf, PsfField) else PsfField(((psf,),))
         self.spec, self.reblur_check = spec, reblur_check
@@ -75,7 +78,7 @@ class WienerStage:
         learned = learned_gains(gains, spec)
         self._bank = bank_of(spec.nsr, spec.base, spec.chroma, learned)
         psfs = {psf for _, _, psf in self.field.cells}
-        self._gap = max(gap_px(psf, spec.nsr, learned) for psf in psfs)
+        self._gap = max(least_gap, *(gap_px(psf, spec.nsr, learned) for psf in psfs))
         self._learned = learned
         self._margin: int | None = None
         self._otf: tuple[tuple[int, int], _core.Otf] | None = None
