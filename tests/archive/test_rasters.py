@@ -12,9 +12,13 @@ import numpy as np
 import pytest
 
 from archives import OPTIONS, digests, lines
+from imagine_deblur import PSF
 from imagine_deblur.archive.batch import budget
 from imagine_deblur.archive.inputs import find_items
 from imagine_deblur.archive.looking import look
+from imagine_deblur.cli import main
+from imagine_deblur.errors import OptionsError
+from imagine_deblur.psf.record import save_record
 from rasterkit import as_type, blurred, scene, write
 
 rasterio = pytest.importorskip("rasterio")
@@ -89,3 +93,33 @@ def test_the_blur_of_a_raster_is_looked_at(mixed):
     assert told.refused == ""
     assert told.summary is not None
     assert np.isfinite(told.summary.curves).all()
+
+
+def test_bands_and_their_blurs_as_process_takes_them(scenes, tmp_path, capsys):
+    for path in scenes.iterdir():
+        path.unlink()
+    where = {"crs": "EPSG:32633", "transform": rasterio.Affine(10, 0, 5e5, 0, -10, 5.5e6)}
+    values = as_type(blurred(scene(280, 320)), "uint16", high=9000)
+    source = write(scenes / "s.tif", values, **where)
+    record = tmp_path / "lens.json"
+    save_record(record, PSF.defocus(2), provenance={"method": "test"})
+    flags = ["--bands", "none", "--band-psf", f"2={record}", "--psf", "disk:3"]
+    flags += ["--model", "wiener", "--threads", "1"]
+    alone, out = tmp_path / "alone.tif", tmp_path / "out"
+    assert main(["process", str(source), "-o", str(alone), *flags]) == 0
+    assert main(["batch", str(source), "-o", str(out), "--workers", "1", *flags]) == 0
+    assert (out / "s.tif").read_bytes() == alone.read_bytes()
+    other = [*flags, "--band-psf", "3=disk:1"]
+    assert main(["batch", str(source), "-o", str(out), "--workers", "1", *other]) == 2
+    assert "other options" in capsys.readouterr().err
+    unknown = ["batch", str(source), "-o", str(tmp_path / "new"), "--band-psf", "nir=disk:3"]
+    assert main([*unknown, "--workers", "1"]) == 2
+    assert "nir" in capsys.readouterr().err
+
+
+def test_options_that_rasters_lack_are_refused_before_any_work(mixed, run, tmp_path):
+    with pytest.raises(OptionsError, match="gdal_translate"):
+        run(mixed, options=replace(OPTIONS, quality=80))
+    assert not (tmp_path / "out").exists()
+    captures = sorted(mixed.glob("*.jpg"))
+    assert run(*captures, options=replace(OPTIONS, quality=80)).restored == 2

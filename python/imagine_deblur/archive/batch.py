@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imagine_deblur import _core
 from imagine_deblur.archive import lineage
@@ -13,10 +14,13 @@ from imagine_deblur.archive.item import Item, is_jpeg_name
 from imagine_deblur.archive.lanes import ClusterLanes, Lanes, LocalLanes
 from imagine_deblur.archive.loop import Batch, Watch
 from imagine_deblur.archive.manifest import NAME
-from imagine_deblur.archive.settings import Settings, make_settings
+from imagine_deblur.archive.settings import BandPsfs, Settings, make_settings
 from imagine_deblur.archive.summary import BatchSummary
 from imagine_deblur.errors import MemoryBudgetError, OptionsError
 from imagine_deblur.options import Options, parse_bytes
+
+if TYPE_CHECKING:
+    from imagine_deblur.raster.bands import BandsArgument
 
 
 def restore_archive(
@@ -26,6 +30,8 @@ def restore_archive(
     workers: int | None = None,
     scheduler: str | None = None,
     options: Options | None = None,
+    bands: BandsArgument = None,
+    band_psf: BandPsfs | None = None,
     manifest: str | os.PathLike[str] | None = None,
     retries: int = 2,
     skip_existing: bool = False,
@@ -44,7 +50,7 @@ def restore_archive(
     Parameters
     ----------
     items : sequence of Item
-        See `imagine_deblur.archive.inputs.find_items`.
+        See `find_items`.
     output : path or URL
         A folder, or ``s3://bucket/prefix``.
     workers : int, optional
@@ -55,6 +61,10 @@ def restore_archive(
     options : Options, optional
         `Options.max_ram` is for each worker; `Options.threads` is 1 always. With
         `Options.overwrite` everything is made again.
+    bands : sequence of int or str, optional
+        Bands of rasters that are red, green and blue; see `imagine_deblur.raster.restore_raster`.
+    band_psf : mapping of int or str to PSF argument, optional
+        Blur of single bands of rasters; other bands have `Options.psf`.
     manifest : path, optional
         Default: ``manifest.jsonl`` in the output.
     retries : int
@@ -86,10 +96,15 @@ def restore_archive(
     """
     chosen = options or Options()
     settings = make_settings(
-        output, chosen, timeout=timeout, item_seconds=item_seconds, stac_output=stac_output
-    )
+        output, chosen, timeout=timeout, item_seconds=item_seconds, stac_output=stac_output,
+        bands=bands, band_psf=band_psf,
+    )  # fmt: skip
     if retries < 0:
         raise OptionsError("retries", retries, "0 or more")
+    if not all(is_jpeg_name(item.output) for item in items):
+        from imagine_deblur.raster.output import check_options
+
+        check_options(chosen)
     if settings.stac_output is not None:
         lineage.check_packages()
     for folder in (None if settings.remote_output else settings.output, settings.stac_output):

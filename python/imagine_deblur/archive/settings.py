@@ -5,22 +5,29 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from imagine_deblur._version import VERSION
 from imagine_deblur.archive.item import scheme_of
 from imagine_deblur.archive.remote import check_scheme
 from imagine_deblur.engines.model import resolve_model
 from imagine_deblur.errors import OptionsError
-from imagine_deblur.options import Options
+from imagine_deblur.options import Options, PsfArgument
 from imagine_deblur.psf.presets import named_psf
+
+if TYPE_CHECKING:
+    from imagine_deblur.raster.bands import BandsArgument
 
 STATE = ".imagine-deblur"
 """Folder below the output that holds what is not finished."""
 
 _NO_MATTER = {"overwrite", "max_ram", "max_pixels", "temp_dir", "cache_dir", "threads"}
 _NO_MATTER |= {"pin", "nice", "scheduling"}
+
+BandPsfs = Mapping[int | str, PsfArgument]
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,10 @@ class Settings:
         Folder of the STAC items.
     record : bytes or None
         The PSF record that the options name.
+    bands : tuple of int or str, or None
+        See `imagine_deblur.raster.restore_raster`.
+    band_psf : tuple of (int or str, PSF argument or bytes)
+        Blur of single bands of rasters; bytes are those of a record.
     version : str
         Of imagine_deblur where the batch was started; workers of another one refuse.
     """
@@ -54,6 +65,8 @@ class Settings:
     item_seconds: float = 7200.0
     stac_output: str | None = None
     record: bytes | None = None
+    bands: tuple[int | str, ...] | None = None
+    band_psf: tuple[tuple[int | str, PsfArgument | bytes], ...] = ()
     version: str = VERSION
 
     @property
@@ -66,16 +79,19 @@ class Settings:
         """Folder of outputs that are not finished, on the file system of the output."""
         return Path(self.output) / STATE / "staging"
 
-    def worker_options(self) -> Options:
-        """Return the options for a worker of this machine.
+    def on_worker(self) -> Settings:
+        """Return the settings for a worker of this machine.
 
-        The record lies in a file without a name, which ends with the process.
+        Records lie in files without a name, which end with the process.
         """
-        if self.record is None:
-            return self.options
-        descriptor = os.memfd_create("psf.json")
-        os.write(descriptor, self.record)
-        return replace(self.options, psf=f"/proc/{os.getpid()}/fd/{descriptor}")
+        options = self.options
+        if self.record is not None:
+            options = replace(options, psf=_in_memory(self.record))
+        by_band = tuple(
+            (band, _in_memory(psf) if isinstance(psf, bytes) else psf)
+            for band, psf in self.band_psf
+        )
+        return replace(self, options=options, band_psf=by_band)
 
     def target(self, output: str) -> str:
         """Return the path or address of an item's output."""
@@ -89,6 +105,8 @@ def make_settings(
     timeout: float = 60.0,
     item_seconds: float = 7200.0,
     stac_output: str | os.PathLike[str] | None = None,
+    bands: BandsArgument = None,
+    band_psf: BandPsfs | None = None,
 ) -> Settings:
     """Return the settings of a batch.
 
@@ -113,18 +131,46 @@ def make_settings(
     where = os.fspath(output)
     check_scheme(where)
     where = where.rstrip("/") if scheme_of(where) else os.path.abspath(where)
-    record = None
-    if options.psf is not None and named_psf(options.psf).source == "record":
-        record = Path(options.psf).read_bytes()  # type: ignore[arg-type]
+    record = _record_of(options.psf)
+    by_band = tuple((band, _record_of(psf) or psf) for band, psf in (band_psf or {}).items())
+    chosen = None if bands is None else tuple(bands)
     fixed = replace(options, threads=1, overwrite=True)
-    digest = options_digest(fixed, record)
+    digest = options_digest(fixed, record, chosen, by_band)
     if record is not None:
         fixed = replace(fixed, psf=None)
     stac = None if stac_output is None else os.path.abspath(stac_output)
-    return Settings(where, fixed, digest, timeout, item_seconds, stac, record)
+    return Settings(
+        where, fixed, digest, timeout, item_seconds, stac, record, bands=chosen, band_psf=by_band
+    )
 
 
-def options_digest(options: Options, record: bytes | None) -> str:
+def _record_of(psf: PsfArgument) -> bytes | None:
+    """The bytes of the record that names a PSF, None where no record does."""
+    if psf is None or named_psf(psf).source != "record":
+        return None
+    return Path(psf).read_bytes()  # type: ignore[arg-type]
+
+
+def _in_memory(record: bytes) -> str:
+    """The path of a file without a name that holds a record."""
+    descriptor = os.memfd_create("psf.json")
+    os.write(descriptor, record)
+    return f"/proc/{os.getpid()}/fd/{descriptor}"
+
+
+def _psf_digest(psf: PsfArgument | bytes) -> str | None:
+    """What names a blur: a record's bytes, or the PSF itself."""
+    if isinstance(psf, bytes):
+        return hashlib.sha256(psf).hexdigest()
+    return None if psf is None else named_psf(psf).psf.id
+
+
+def options_digest(
+    options: Options,
+    record: bytes | None,
+    bands: tuple[int | str, ...] | None = None,
+    band_psf: tuple[tuple[int | str, PsfArgument | bytes], ...] = (),
+) -> str:
     """Return twelve hexadecimal digits that name what decides an output's bytes.
 
     The software's version, the model's weights, the PSF and every option that is no limit.
@@ -134,15 +180,18 @@ def options_digest(options: Options, record: bytes | None) -> str:
     options : Options
     record : bytes or None
         The PSF record that they name.
+    bands, band_psf
+        See `Settings`.
     """
     values: dict[str, object] = {"version": VERSION}
     for field in fields(options):
         if field.name not in _NO_MATTER:
             values[field.name] = getattr(options, field.name)
-    if record is not None:
-        values["psf"] = hashlib.sha256(record).hexdigest()
-    elif options.psf is not None:
-        values["psf"] = named_psf(options.psf).psf.id
+    values["psf"] = _psf_digest(options.psf if record is None else record)
+    if bands is not None:
+        values["bands"] = bands
+    if band_psf:
+        values["band_psf"] = [(band, _psf_digest(psf)) for band, psf in band_psf]
     if not callable(options.model):
         values["model"] = str(options.model)
         values["weights"] = resolve_model(options.model, options.precision).sha256

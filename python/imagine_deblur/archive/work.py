@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from imagine_deblur.errors import (
     ImagineDeblurError,
     InputImageError,
     MemoryBudgetError,
+    OptionsError,
     OutputExistsError,
     PsfError,
 )
@@ -39,8 +40,8 @@ UNCHANGED = "unchanged"
 _JPEG = b"\xff\xd8\xff"
 _READ = 1 << 20
 _LASTING = (
-    InputImageError, PsfError, EngineError, MemoryBudgetError, OutputExistsError, ImportError,
-    FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError,
+    InputImageError, PsfError, EngineError, MemoryBudgetError, OptionsError, OutputExistsError,
+    ImportError, FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError,
 )  # fmt: skip
 
 _kept = threading.local()
@@ -69,7 +70,7 @@ class Task:
 def _unpacked(packed: bytes) -> Settings:
     settings = pickle.loads(packed)
     assert isinstance(settings, Settings)
-    return replace(settings, options=settings.worker_options())
+    return settings.on_worker()
 
 
 def restore(task: Task, packed: bytes) -> dict[str, Any]:
@@ -107,8 +108,15 @@ def restore(task: Task, packed: bytes) -> dict[str, Any]:
     return found
 
 
-def restore_item(source: str, target: Path, options: Options) -> dict[str, Any]:
+def restore_item(source: str, target: Path, settings: Settings) -> dict[str, Any]:
     """Restore a local file, a JPEG or any raster, into another; return its report as plain values.
+
+    Parameters
+    ----------
+    source : str
+    target : Path
+    settings : Settings
+        Of this worker, see `Settings.on_worker`.
 
     Raises
     ------
@@ -119,10 +127,14 @@ def restore_item(source: str, target: Path, options: Options) -> dict[str, Any]:
     if wants_jpeg and not _is_jpeg(source):
         raise InputImageError(f"{source}: a JPEG by its name, but not by its content", path=source)
     if wants_jpeg:
-        return _session(options).process(source, target).as_dict()
+        return _session(settings.options).process(source, target).as_dict()
     from imagine_deblur.raster import restore_raster
+    from imagine_deblur.raster.bands import OTHERS
 
-    return restore_raster(source, target, **options.changed()).to_dict()
+    changed = settings.options.changed()
+    if settings.band_psf:
+        changed["psf"] = {OTHERS: settings.options.psf, **dict(settings.band_psf)}
+    return restore_raster(source, target, bands=settings.bands, **changed).to_dict()
 
 
 def _is_jpeg(source: str) -> bool:
@@ -141,7 +153,7 @@ def _restore(task: Task, settings: Settings, found: dict[str, Any]) -> dict[str,
         _staged(settings, item) as staged,
         local_source(item, folder, seconds, found["identity"]) as source,
     ):
-        report = restore_item(source, staged, settings.options)
+        report = restore_item(source, staged, settings)
         report |= {"source": item.name, "output": target}
         size, digest = _measure(staged)
         described = None

@@ -10,6 +10,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
+from imagine_deblur.cli import rasters
 from imagine_deblur.cli.exit_codes import exit_code_of
 from imagine_deblur.cli.options import add_options, options_from
 from imagine_deblur.cli.progress import BatchProgress
@@ -103,6 +104,7 @@ def add_parser(commands: Any) -> None:
         help="that an item may take before its worker is ended (default: 7200)",
     )
     parser.add_argument("--stac-out", metavar="DIR", help="also write a STAC item of each output")
+    rasters.add_flags(parser)
     add_options(parser)
     parser.set_defaults(run=run)
 
@@ -149,6 +151,8 @@ def run(parsed: argparse.Namespace) -> int:
                 workers=parsed.workers,
                 scheduler=parsed.scheduler,
                 options=options_from(parsed),
+                bands=rasters.bands(parsed),
+                band_psf=rasters.band_psfs(parsed),
                 manifest=parsed.manifest,
                 retries=parsed.retries,
                 skip_existing=parsed.skip_existing,

@@ -58,15 +58,17 @@ def restore(
 ) -> RasterReport:
     """Restore one raster with what the command line says."""
     from imagine_deblur.raster import restore_raster
+    from imagine_deblur.raster.bands import OTHERS
 
     changed = options.changed()
     changed.pop("overwrite", None)
     psf = changed.pop("psf", None)
+    by_band = band_psfs(parsed)
     return restore_raster(
         source,
         target,
-        psf=_by_band(parsed.band_psf, psf) if parsed.band_psf else psf,
-        bands=_bands(parsed.bands),
+        psf={OTHERS: psf, **by_band} if by_band else psf,
+        bands=bands(parsed),
         overwrite=options.overwrite,
         driver="PNG" if target.suffix.lower() == ".png" else "COG",
         progress=progress,
@@ -74,20 +76,28 @@ def restore(
     )
 
 
-def _by_band(pairs: list[str], psf: PsfArgument) -> dict[str | int, PsfArgument]:
-    found: dict[str | int, PsfArgument] = {"*": psf}
-    for pair in pairs:
+def band_psfs(parsed: argparse.Namespace) -> dict[str | int, PsfArgument]:
+    """Return what ``--band-psf`` says.
+
+    Raises
+    ------
+    OptionsError
+        One of them is no ``BAND=PSF``.
+    """
+    found: dict[str | int, PsfArgument] = {}
+    for pair in parsed.band_psf:
         band, equals, value = pair.partition("=")
-        if not equals:
+        if not (band and equals and value):
             raise OptionsError("--band-psf", pair, "BAND=PSF, such as nir=disk:3.2")
         found[band] = value
     return found
 
 
-def _bands(text: str | None) -> list[str] | None:
-    if text is None:
+def bands(parsed: argparse.Namespace) -> list[str] | None:
+    """Return what ``--bands`` says, None where it is not given."""
+    if parsed.bands is None:
         return None
-    return [] if text == "none" else [part.strip() for part in text.split(",")]
+    return [] if parsed.bands == "none" else [part.strip() for part in parsed.bands.split(",")]
 
 
 def in_a_line(report: RasterReport) -> str:
