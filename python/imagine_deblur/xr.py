@@ -102,6 +102,10 @@ def restore(
             f"samples are {da.dtype.name}; convert them to one of {', '.join(TYPES)}, for example "
             "with .astype('float32')"
         )
+    if any(size != size for size in da.shape):  # NaN
+        raise InputImageError(
+            "chunks of unknown size have no windows; call compute_chunk_sizes() on the Dask array"
+        )
     chosen = Options(**{"max_ram": _MAX_RAM, **options})
     check_options(chosen)
     ordered = da.transpose(*others, rows, columns)

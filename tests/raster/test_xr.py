@@ -155,3 +155,18 @@ def test_what_users_get_wrong_first_is_named(scene):
         xr.restore(scene, bands=("swir", "green", "blue"), **ONE)
     with pytest.raises(InputImageError, match="ndarray"):
         xr.restore(scene.values, **ONE)
+
+
+def test_chunks_of_unknown_size_are_refused(scene):
+    array = pytest.importorskip("dask.array")
+    kept = array.from_array(np.ones(scene.sizes["y"], bool), chunks=500)
+    unknown = scene.chunk({"y": 500}).data[:, kept]
+    with pytest.raises(InputImageError, match="compute_chunk_sizes"):
+        xr.restore(type(scene)(unknown, dims=scene.dims), **ONE)
+
+
+def test_chunks_smaller_than_the_margin_and_uneven(scene, restored):
+    lazy = scene.chunk({"band": (1, 2), "y": (7, 93, 900, 250), "x": 64})
+    found = xr.restore(lazy, **ONE)
+    assert found.chunks == lazy.chunks
+    assert apart(found.compute(), restored) <= 8800 * STEP

@@ -89,6 +89,8 @@ def _unusable(rasterio: Any, file: Any) -> str:
             f"samples are {kinds[0]}; convert them to one of {', '.join(TYPES)}, for example "
             "with gdal_translate -ot Float32"
         )
+    if bits_of(file) == 1:
+        return "samples are of 1 bit, yes or no, which cannot be filtered"
     if rasterio.enums.ColorInterp.palette in file.colorinterp:
         return (
             "samples are numbers of palette colours, which cannot be filtered; expand them with "
@@ -146,6 +148,11 @@ def has_own_mask(rasterio: Any, file: Any) -> bool:
     return flags.per_dataset in own and flags.alpha not in own
 
 
+def own_nodata(file: Any) -> bool:
+    """Whether bands have "no data" values of their own, of which a GeoTIFF holds one for all."""
+    return len({str(value) for value in file.nodatavals}) > 1
+
+
 def profile_of(file: Any, **changes: Any) -> dict[str, Any]:
     """Return how to create a file with the samples and the place of another."""
     profile: dict[str, Any] = {
@@ -154,7 +161,7 @@ def profile_of(file: Any, **changes: Any) -> dict[str, Any]:
         "count": file.count,
         "dtype": file.dtypes[0],
         "crs": file.crs,
-        "nodata": file.nodata,
+        "nodata": None if own_nodata(file) else file.nodata,
     }
     if not file.transform.is_identity:
         profile["transform"] = file.transform

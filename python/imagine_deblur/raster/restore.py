@@ -214,10 +214,12 @@ class _Job:
         """Copy the bands that are not restored, and the mask."""
         restored = {i for group in self.groups if group.restored for i in group.bands.indices}
         self._copy_bands([i for i in range(self.file.count) if i not in restored], target)
-        if dataset.has_own_mask(self.rasterio, self.file):
+        own_mask = dataset.has_own_mask(self.rasterio, self.file)
+        if own_mask or dataset.own_nodata(self.file):
             for window in cut(self.reader.shape, 0, _LARGEST_CORE):
                 area = self._area(window)
-                target.write_mask(self.file.read_masks(1, window=area), window=area)
+                masks = self.file.read_masks(1 if own_mask else None, window=area)
+                target.write_mask(masks if own_mask else masks.min(axis=0), window=area)
 
     def _copy_bands(self, indices: Sequence[int], target: Any) -> None:
         """Copy bands as they are."""
@@ -358,6 +360,15 @@ class _Job:
         ]
         if driver == "PNG" and (self.file.crs or self.file.gcps[0] or self.file.rpcs):
             found.append("PNG holds no georeferencing: it was left out")
+        own_nodata = dataset.own_nodata(self.file)
+        if driver == "PNG" and (own_nodata or dataset.has_own_mask(self.rasterio, self.file)):
+            found.append("PNG holds no mask of pixels without data: it was left out")
+        elif own_nodata:
+            found.append(
+                f"the bands have nodata values of their own {self.file.nodatavals}, of which "
+                f"{driver} holds one: a mask of the pixels that are valid in all bands was written "
+                "in their place"
+            )
         plain, others = dataset.namespaces(self.file)
         if plain and others:
             found.append(f"tags of these namespaces were left out: {', '.join(others)}")

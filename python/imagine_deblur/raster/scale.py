@@ -29,9 +29,10 @@ class Scale:
 
     Notes
     -----
-    Bytes are their own scale, value / 255, as captures are. Other types are stretched between two
-    percentiles of the scene. Values beyond the stretch are restored as if they were at its end, and
-    what lies beyond is added again, so that nothing is clipped but at `low` and `high`.
+    Bytes are their own scale, value / 255, as captures are; of fewer bits, value / largest. Other
+    types are stretched between two percentiles of the scene. Values beyond the stretch are restored
+    as if they were at its end, and what lies beyond is added again, so that nothing is clipped but
+    at `low` and `high`.
     """
 
     offset: float
@@ -104,7 +105,8 @@ def scale_of(values: Samples, *, bits: int | None = None) -> Scale:
     """
     dtype = values.dtype
     if dtype == np.uint8:
-        return Scale(0.0, 255.0, 0.0, 255.0)
+        top = 255.0 if bits is None else float(2**bits - 1)
+        return Scale(0.0, top, 0.0, top)
     first, last = (float(v) for v in np.percentile(values.astype(np.float64), _PERCENTILES))
     gain = (last - first) * (1 + 2 * _HEADROOM)
     if dtype.kind == "f":
@@ -112,7 +114,7 @@ def scale_of(values: Samples, *, bits: int | None = None) -> Scale:
         gain = gain or max(abs(last), 1.0)
     else:
         kind = np.iinfo(dtype)
-        top = kind.max if bits is None or kind.min < 0 else min(kind.max, 2**bits - 1)
-        limits = (float(kind.min), float(top))
+        most = kind.max if bits is None or kind.min < 0 else min(kind.max, 2**bits - 1)
+        limits = (float(kind.min), float(most))
         gain = max(gain, float(_LEVELS))
     return Scale((first + last - gain) / 2, gain, *limits)
