@@ -163,10 +163,11 @@ def test_a_capture_that_tells_nothing_is_passed_through_or_refused(value):
 
 @pytest.mark.parametrize(
     ("family", "other", "restored"),
-    [("round", 0.05, True), ("round", 0.2, False), ("shake", 0.9, False)],
+    [("round", 0.05, True), ("round", 0.2, True), ("round", 0.4, False), ("shake", 0.9, False)],
 )
-def test_a_blur_that_may_be_of_another_kind_is_left(
-    monkeypatch, blind_capture, family, other, restored
+@pytest.mark.parametrize("model", ["wiener", "fast"])
+def test_a_blur_that_is_of_another_kind_is_left(
+    monkeypatch, blind_capture, model, family, other, restored
 ):
     from imagine_deblur.psf import estimation
 
@@ -179,9 +180,15 @@ def test_a_blur_that_may_be_of_another_kind_is_left(
         return dataclasses.replace(found, distribution=told)
 
     monkeypatch.setattr(estimation, "estimate_psf", changed)
-    report = process(blind_capture, io.BytesIO(), model="wiener")
+    report = process(blind_capture, target := io.BytesIO(), model=model)
     assert report.restored == restored
-    assert restored or any("neither defocus nor linear" in w for w in report.warnings)
+    assert (other > 0.1) == any("neither defocus nor linear" in w for w in report.warnings)
+    if restored and other > 0.1:  # by the learned gains alone, which still deblur
+        assert report.psf is None
+        assert report.replaced_blocks == 0
+        assert decoded(target.getvalue()).std() > 1.01 * decoded(blind_capture).std()
+        report = process(blind_capture, io.BytesIO(), model=model, nsr=0.01)
+        assert not report.restored
 
 
 def test_tiny_frames_are_passed_through_blind():

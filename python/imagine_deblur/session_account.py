@@ -29,8 +29,8 @@ def facts(run: Run, found: Analysis) -> dict[str, Any]:
         "engine": run.engine.name,
         "precision": run.engine.precision,
         "self_ensemble": run.folds,
-        "psf": None if found.psf is None else found.psf.to_dict(),
-        "psf_id": None if found.psf is None else found.psf.id,
+        "psf": None if found.told_psf is None else found.told_psf.to_dict(),
+        "psf_id": None if found.told_psf is None else found.told_psf.id,
         "psf_source": found.psf_source,
         "nsr": None if run.spec is None else list(run.spec.nsr),
     }
@@ -122,10 +122,10 @@ def report_of(
 
 def _psf_of(found: Analysis) -> dict[str, Any] | None:
     """The PSF with what is known of its uncertainty."""
-    if found.psf is None:
+    if (psf := found.told_psf) is None:
         return None
     errors = {"standard_errors": dict(found.standard_errors)} if found.standard_errors else {}
-    return {"id": found.psf.id, **found.psf.to_dict(), **errors}
+    return {"id": psf.id, **psf.to_dict(), **errors}
 
 
 def _block_map(run: Run, shape: tuple[int, int, int]) -> NDArray[np.uint8]:

@@ -16,8 +16,6 @@ from imagine_deblur.engines.model import IDENTITY, WIENER, Model, build_engine, 
 from imagine_deblur.errors import MemoryBudgetError
 from imagine_deblur.options import Options
 from imagine_deblur.planning import SHORTER_TILES, Budget, base_bytes, check_group, pool_bytes
-from imagine_deblur.psf.field import PsfField
-from imagine_deblur.psf.models import PSF
 from imagine_deblur.restoration.reblur_check import ReblurCheck
 from imagine_deblur.restoration.stage import WienerStage
 from imagine_deblur.restoration.wiener import WienerSpec
@@ -187,6 +185,7 @@ class Parts:
             nsr=self.options.nsr,
             trained=self.model.psf_range,
             checked=self.options.reblur_check and self.passes_wild,
+            adapts=self.model.adapts,
             raise_unknown=self.options.without_information == "error",
         )
 
@@ -217,7 +216,7 @@ class Parts:
             model = WIENER
         workers = self._threads()
         spec = model.wiener_spec(found.filter_nsr, checked=self.options.reblur_check)
-        stage = self._stage_for(found.psf, spec, model, self._gains_of(model, found))
+        stage = self._stage_for(found, spec, model)
         engine, options, wanted = self._fit(model, folds, stage, spec, shape, float32)
         if self._pool is None or self._pool.capacity != wanted:
             self._pool = None
@@ -240,7 +239,7 @@ class Parts:
         """
         model = self.model
         spec = model.wiener_spec(found.filter_nsr, checked=self.options.reblur_check)
-        stage = self._stage_for(found.psf, spec, model, self._gains_of(model, found))
+        stage = self._stage_for(found, spec, model)
         if stage is None:
             return model.halo
         reviewed = 0 if stage.reblur_check is None else stage.field.support_px()
@@ -317,18 +316,15 @@ class Parts:
         raise AssertionError("no tile side was tried")
 
     def _stage_for(
-        self,
-        psf: PSF | PsfField | None,
-        spec: WienerSpec | None,
-        model: Model,
-        gains: RingGains | None,
+        self, found: Analysis, spec: WienerSpec | None, model: Model
     ) -> WienerStage | None:
-        if psf is None or spec is None:
+        if found.psf is None or spec is None:
             return None
-        key = (psf, spec, id(gains), self.least_gap)
+        gains = self._gains_of(model, found)
+        key = (found.psf, spec, id(gains), self.least_gap)
         if self._stage is None or self._stage[0] != key:
             stage = WienerStage(
-                psf,
+                found.psf,
                 spec,
                 workers=self._workers,
                 checked=self.check_spectra,
@@ -337,9 +333,12 @@ class Parts:
             )
             self._stage = (key, stage)
         stage = self._stage[1]
-        # The linear model cannot invent; only networks are reviewed.
-        reviewed = self.options.reblur_check and model.is_network
-        stage.reblur_check = replace(self.reblur_check) if reviewed else None
+        # The linear model cannot invent; only networks are reviewed, where the blur is known.
+        reviewed = self.options.reblur_check and model.is_network and not found.unknown
+        check = replace(self.reblur_check) if reviewed else None
+        if check is not None and gains is not None and not gains.directed:
+            check.information = 0.0  # learned gains do not raise what the capture does not hold
+        stage.reblur_check = check
         return stage
 
     def engine_for(

@@ -28,6 +28,7 @@ def analyse(
     nsr: float | None,
     trained: Mapping[str, tuple[float, float]] | None = None,
     checked: bool = True,
+    adapts: bool = True,
     raise_unknown: bool,
 ) -> Analysis:
     """Look at a capture once.
@@ -44,6 +45,8 @@ def analyse(
         Ranges of the PSF that the network was trained for, see `ModelDescriptor.psf_range`.
     checked : bool
         Pass a capture through whose restoration would be wild, see `growth`.
+    adapts : bool
+        The model takes learned gains. Without them a blur of an uncertain kind is left alone.
     raise_unknown : bool
         Raise where the capture does not tell its blur; otherwise it is passed through.
 
@@ -56,6 +59,7 @@ def analyse(
     found = policy.passed_if_small(found)
     if found.passed is not None or found.psf is None:
         return found
+    found = policy.untold_if_of_another_kind(found)
     found = policy.kept_from_networks(found, trained)
     spectra = ring_spectra(capture.images()) if nsr is None or checked else None
     if nsr is not None:
@@ -63,6 +67,8 @@ def analyse(
     elif spectra is not None:
         gains = _gains(capture, spectra, found)
         found = replace(found, gains=gains, filter_nsr=gains.level)
+    if found.unknown and (found.gains is None or not adapts):
+        return found.passing("the blur is neither defocus nor linear motion")
     if not checked or spectra is None:
         return found
     judged = policy.passed_if_wild(found, power_growth(spectra, found))

@@ -55,9 +55,10 @@ def power_growth(spectra: RingSpectra, found: Analysis) -> float:
     # wrong PSF's zeros show as plainly at this one.
     judged = replace(found, filter_nsr=max(found.filter_nsr or 0.0, UNKNOWN_NSR))
     # Learned gains shy away from a wrong PSF, and what they leave of the picture is no better for
-    # it; so the PSF's own Wiener filter is judged.
+    # it; so the PSF's own Wiener filter is judged, where there is a PSF.
+    learned = found.unknown
     grown = (
-        _rings(power * gain_squared(psf, judged, learned=False)).max() for psf in cells(found.psf)
+        _rings(power * gain_squared(psf, judged, learned=learned)).max() for psf in cells(found.psf)
     )
     return float(max(grown) / most)
 

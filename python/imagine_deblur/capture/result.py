@@ -40,6 +40,9 @@ class Analysis:
     gains : RingGains or None
         Learned filters, see `ring_gain`; None where the Wiener filters of the PSF are used: with a
         ratio that is given, or where the capture is too small to tell its spectrum.
+    unknown : bool
+        The blur may be of another kind than any that is estimated: `psf` is the identity, and
+        only what the capture's spectrum asks for is undone, by the learned gains.
     untrained : bool
         The blur is beyond what the network was trained for: the linear model takes its place.
     passed : str or None
@@ -55,6 +58,7 @@ class Analysis:
     moments: OtfMoments | None = field(default=None, compare=False, repr=False)
     standard_errors: Mapping[str, float] = field(default_factory=dict, compare=False, repr=False)
     gains: RingGains | None = field(default=None, compare=False, repr=False)
+    unknown: bool = False
     untrained: bool = False
     passed: str | None = None
     warnings: tuple[str, ...] = ()
@@ -63,6 +67,11 @@ class Analysis:
     def blind(self) -> bool:
         """Whether `psf` is known from captures alone, this one or those of a record."""
         return self.distribution is not None or self.psf_source == "estimated"
+
+    @property
+    def told_psf(self) -> PSF | PsfField | None:
+        """The blur, for those who report it; None where `unknown`."""
+        return None if self.unknown else self.psf
 
     def passing(self, reason: str) -> Analysis:
         """Return what is known, and that the capture is passed through for a reason."""

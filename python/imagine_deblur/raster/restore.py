@@ -320,7 +320,7 @@ class _Job:
             role=group.bands.role,
             restored=group.restored,
             reason=reason.removeprefix("passed through unrestored: "),
-            psf=None if found.psf is None else {"id": found.psf.id, **found.psf.to_dict()},
+            psf=None if (psf := found.told_psf) is None else {"id": psf.id, **psf.to_dict()},
             psf_source=found.psf_source,
             psf_confidence=found.confidence,
             nsr=() if report is None else report.nsr,

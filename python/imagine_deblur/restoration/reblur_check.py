@@ -8,7 +8,9 @@ does not support and is replaced by the base Wiener plane, faded in over one blo
 A block holds no information where the capture is flat, or where what the blur let through of the
 restoration is weaker than what it leaves unexplained: noise then is all there is, and undoing a
 blur amplifies it. Such a block that came out busier than it went in is replaced by the capture
-itself. On the validation scenes 1 block in 300 is of this kind, and no worse for it.
+itself. Learned gains of round blurs (`capture.ring_gain`) are cautious there by themselves: with
+them only flat blocks are replaced. To replace weak ones too cost 0.2 dB on `camera-low` (10
+validation scenes of the ISS) and 0.02 dB on `defocus+`, and saved no capture from harm.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from imagine_deblur.capture.policy import OTHER_KIND, SURELY_OTHER
 from imagine_deblur.capture.ring_gain import TRAITS, RingGains, gains_for, rounded_nsr
 from imagine_deblur.capture.ring_spectra import ring_spectra
 from imagine_deblur.errors import EstimationError
@@ -95,8 +96,8 @@ def believed(capture: Capture, rng: np.random.Generator) -> tuple[PSF, RingGains
     table = table_scalars(quality if file else None, known=file)
     if blind and (estimate := _estimated(capture, table)) is not None:
         known = estimate.distribution
-        gains = gains_for(spectra, estimate.psf, table, moments=known.moments, facts=known.facts)
-        return estimate.psf, gains
+        psf = PSF(()) if known.facts[2] > OTHER_KIND else estimate.psf
+        return psf, gains_for(spectra, psf, table, moments=known.moments, facts=known.facts)
     if not capture.psf.isotropic or not capture.psf.components:
         return capture.psf, gains_for(spectra, capture.psf, table)
     spread = error * np.array([capture.radius, SIGMA_FACTOR * capture.sigma])
@@ -112,7 +113,8 @@ def _estimated(capture: Capture, table: NDArray[np.float32]) -> Estimate | None:
         found = estimate_from(summary_of(capture.degraded), table)
     except EstimationError:
         return None
-    return found if found.psf.components else None
+    left = not found.psf.components or found.distribution.facts[2] > SURELY_OTHER
+    return None if left else found
 
 
 def make_group(
