@@ -1,5 +1,7 @@
 #include <pybind11/stl.h>
+#include <pybind11/stl/filesystem.h>
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <utility>
@@ -92,14 +94,15 @@ void register_engines(py::module_& module) {
            py::arg("halo") = 0, py::arg("local") = true, py::arg("input_offset") = 0.0F);
 
   py::class_<OpenVinoEngine, Engine>(module, "OpenVinoEngine")
-      .def(py::init([](const std::string& library_path, const std::string& model_path,
-                       int input_planes, int output_bands, int tile_rows, int tile_columns,
-                       int halo, bool local, float input_offset, int threads,
+      .def(py::init([](const std::filesystem::path& library_path,
+                       const std::filesystem::path& model_path, int input_planes,
+                       int output_bands, int tile_rows, int tile_columns, int halo, bool local,
+                       float input_offset, int threads,
                        const std::string& precision, bool quantised, bool pin_threads,
-                       const std::string& cache_directory) {
+                       const std::filesystem::path& cache_directory) {
              OpenVinoOptions options;
-             options.library_path = library_path;
-             options.model_path = model_path;
+             options.library_path = library_path.string();
+             options.model_path = model_path.string();
              options.input_planes = input_planes;
              options.output_bands = output_bands;
              options.tile_rows = tile_rows;
@@ -111,7 +114,7 @@ void register_engines(py::module_& module) {
              options.precision = precision;
              options.quantised = quantised;
              options.pin_threads = pin_threads;
-             options.cache_directory = cache_directory;
+             options.cache_directory = cache_directory.string();
              const py::gil_scoped_release unlocked;
              return std::make_unique<OpenVinoEngine>(options);
            }),

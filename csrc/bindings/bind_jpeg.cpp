@@ -2,8 +2,10 @@
 
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
+#include <pybind11/stl/filesystem.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <memory>
 #include <string_view>
 
@@ -180,13 +182,16 @@ void register_jpeg(py::module_& module) {
   const JpegLimits limits;
   py::class_<JpegReader>(module, "JpegReader")
       .def(py::init([](const py::object& source, bool salvage, std::int64_t max_pixels,
-                       int max_scans, std::int64_t max_memory_bytes, const std::string& name) {
+                       int max_scans, std::int64_t max_memory_bytes,
+                       const std::filesystem::path& name) {
              const ReaderOptions options =
                  reader_options(salvage, max_pixels, max_scans, max_memory_bytes);
              if (py::isinstance<py::bytes>(source)) {
-               return std::make_unique<JpegReader>(source.cast<py::bytes>(), options, name);
+               return std::make_unique<JpegReader>(source.cast<py::bytes>(), options,
+                                                   name.string());
              }
-             return std::make_unique<JpegReader>(source.cast<std::string>(), options);
+             return std::make_unique<JpegReader>(source.cast<std::filesystem::path>().string(),
+                                                 options);
            }),
            py::arg("source"), py::kw_only(), py::arg("salvage") = false,
            py::arg("max_pixels") = limits.max_pixels, py::arg("max_scans") = limits.max_scans,

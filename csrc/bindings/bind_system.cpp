@@ -1,6 +1,8 @@
 // The machine's limits, the worker pool, the buffer pool, and what this build is.
 #include <pybind11/stl.h>
+#include <pybind11/stl/filesystem.h>
 
+#include <filesystem>
 #include <memory>
 #include <string>
 
@@ -101,8 +103,8 @@ void register_system(py::module_& module) {
 
   // Held by shared_ptr: arrays handed to a linear stage keep the pool's mapping alive.
   py::class_<BufferPool, std::shared_ptr<BufferPool>>(module, "BufferPool")
-      .def(py::init([](std::size_t bytes, const std::string& folder, bool anonymous) {
-             return std::make_shared<BufferPool>(PoolOptions{bytes, folder, anonymous});
+      .def(py::init([](std::size_t bytes, const std::filesystem::path& folder, bool anonymous) {
+             return std::make_shared<BufferPool>(PoolOptions{bytes, folder.string(), anonymous});
            }),
            py::arg("bytes"), py::kw_only(), py::arg("folder") = "", py::arg("anonymous") = false)
       .def("statistics", &statistics)

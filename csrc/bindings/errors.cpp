@@ -11,6 +11,14 @@ namespace py = pybind11;
 namespace imagine_deblur {
 namespace {
 
+// File names, and messages that quote them, are any bytes.
+py::str text(const std::string& bytes) {
+  PyObject* const decoded = PyUnicode_DecodeFSDefaultAndSize(
+      bytes.data(), static_cast<Py_ssize_t>(bytes.size()));
+  if (decoded == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::str>(decoded);
+}
+
 py::object none_if(bool condition, const py::object& value) {
   return condition ? py::object(py::none()) : value;
 }
@@ -18,8 +26,8 @@ py::object none_if(bool condition, const py::object& value) {
 void raise(const Error& error) {
   const ErrorContext& context = error.context();
   const py::module_ errors = py::module_::import("imagine_deblur.errors");
-  const py::str message(error.what());
-  const py::object path = none_if(context.path.empty(), py::str(context.path));
+  const py::str message = text(error.what());
+  const py::object path = none_if(context.path.empty(), text(context.path));
   py::object exception;
   switch (error.kind()) {
     case ErrorKind::kInputImage:

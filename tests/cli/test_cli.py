@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -247,16 +248,62 @@ def test_standard_input_to_a_file_and_broken_input(tmp_path, capture, monkeypatc
     capsys.readouterr()
 
 
-def test_a_reader_that_goes_away_is_no_error(tmp_path, capture):
+def test_a_reader_that_goes_away_costs_no_capture(tmp_path, capture):
     for name in ("a.jpg", "b.jpg", "c.jpg"):
         (tmp_path / name).write_bytes(capture)
-    with command("process", tmp_path, *FAST) as child:
+    with command("process", tmp_path, *FAST, "-o", tmp_path / "out") as child:
         assert child.stdout is not None
         assert child.stderr is not None
         child.stdout.close()
         said = child.stderr.read()
         code = child.wait(timeout=60)
-    assert (code, said) == (0, b"")
+    assert code == 0
+    assert said.count(b"nobody reads the output any more; the work goes on") == 1
+    assert sorted(os.listdir(tmp_path / "out")) == ["a.jpg", "b.jpg", "c.jpg"]
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_files_to_write_to(tmp_path, capture, closed):
+    (tmp_path / "in").mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / "in" / name).write_bytes(capture)
+    process = shlex.join([sys.executable, "-m", "imagine_deblur", "process"])
+    flags = shlex.join([*FAST, "-o", str(tmp_path / "out")])
+    folder = shlex.quote(str(tmp_path / "in"))
+    done = subprocess.run(
+        ["bash", "-c", f"{process} {folder} {flags} {closed}"], capture_output=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    for name in ("a.jpg", "b.jpg"):
+        assert (tmp_path / "out" / name).read_bytes()[:2] == b"\xff\xd8"
+        decoded(tmp_path / "out" / name)
+    done = subprocess.run(
+        ["bash", "-c", f"{process} - {flags}/c.jpg <&-"], capture_output=True, timeout=60
+    )
+    assert done.returncode == 3
+    assert b"empty file" in done.stderr
+
+
+def test_any_name_that_a_file_may_have(tmp_path, capture):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    names = [b"-rf.jpg", b"a b.jpg", b"esc\x1b[2J.jpg", b"latin\xe9\xff.jpg", b"new\nline.jpg"]
+    for name in names:
+        (folder / os.fsdecode(name)).write_bytes(capture)
+    (folder / os.fsdecode(b"zero\x1b\xff.jpg")).write_bytes(b"")
+    with command("process", folder, *FAST, "-o", tmp_path / "out") as child:
+        lines, said = child.communicate(timeout=60)
+    assert child.returncode == 3
+    assert b"\x1b" not in said
+    assert b"zero\\x1b\\udcff.jpg: not a JPEG but an empty file" in said
+    assert sorted(os.listdir(os.fsencode(tmp_path / "out"))) == names
+    reports = [json.loads(line) for line in lines.splitlines()]
+    assert [os.fsencode(os.path.basename(r["source"])) for r in reports[:-1]] == names
+    with command("process", tmp_path / "out" / os.fsdecode(names[3]), *FAST) as child:
+        child.communicate(timeout=60)
+    assert child.returncode == 0
+    missing = tmp_path / os.fsdecode(b"no\xff.jpg")
+    assert run("process", missing, *FAST) == 8
 
 
 # Ctrl-C

@@ -19,7 +19,7 @@ import pytest
 from imagine_deblur.cli.main import main
 from imagine_deblur.watch.folders import Folder
 from imagine_deblur.watch.inbox import Inbox
-from imagine_deblur.watch.log import LineHandler, escaped
+from imagine_deblur.watch.log import LineHandler, shortened
 from imagine_deblur.watch.service import EXIT_FILES
 from imagine_deblur.watch.waiting import WINDOW
 from watchkit import QUICK, Station, capture_bytes, serving, wait_for
@@ -175,7 +175,7 @@ def test_names_reach_the_log_escaped() -> None:
         log.warning("%s: late", "evil\n\x1b[2J\u202ename\udcff.jpg")
     text = b"warning: evil\\x0a\\x1b[2J\\u202ename\\udcff.jpg: late"
     assert lines == [b"imagine-deblur watch: " + text + b"\n"]
-    assert len(escaped("x" * 10_000)) < 700
+    assert len(shortened("x" * 10_000)) < 700
 
 
 def test_a_flood_of_lines_is_dropped_and_counted() -> None:

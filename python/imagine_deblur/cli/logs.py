@@ -12,7 +12,9 @@ import logging
 import sys
 
 from imagine_deblur.cli.progress import STATUS
+from imagine_deblur.support.terminal_text import escaped
 
+LINES = "\n\t"  # our own messages have some
 LEVELS = ("debug", "info", "warning", "error")
 _ROOT = logging.getLogger("imagine_deblur")
 
@@ -22,7 +24,7 @@ class _Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         warning = "warning: " if record.levelno == logging.WARNING else ""
-        return f"imagine-deblur: {warning}{record.getMessage()}"
+        return f"imagine-deblur: {warning}{escaped(record.getMessage(), keep=LINES)}"
 
 
 class _Handler(logging.Handler):

@@ -26,6 +26,7 @@ from imagine_deblur.cli.configuration import apply as configure
 from imagine_deblur.cli.exit_codes import exit_code, told
 from imagine_deblur.cli.logs import flush, set_up
 from imagine_deblur.cli.parser import Parser
+from imagine_deblur.cli.streams import discard_output, open_closed_ones
 from imagine_deblur.errors import ImagineDeblurError, OptionsError
 
 _log = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         The exit code.
     """
+    open_closed_ones()
     given = sys.argv[1:] if arguments is None else list(arguments)
     parser = build_parser()
     used: list[str] = []
@@ -86,8 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _log.error("interrupted; nothing half-written was left")
         return 130
     except BrokenPipeError:
-        # Whoever read our output has gone; keep the interpreter from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()  # whoever read it has gone
         return 0
     except ImportError as error:  # an extra that is not installed; its message says which
         _log.error("%s", error)

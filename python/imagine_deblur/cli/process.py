@@ -18,11 +18,13 @@ from imagine_deblur.cli.exit_codes import exit_code, told
 from imagine_deblur.cli.lines import failed_line, restored_line, skipped_line
 from imagine_deblur.cli.options import add_options, be_polite, options_from
 from imagine_deblur.cli.progress import STATUS, BatchProgress, in_words
+from imagine_deblur.cli.streams import say
 from imagine_deblur.cli.summary import Summary
 from imagine_deblur.errors import ImagineDeblurError, InputImageError, OptionsError
 from imagine_deblur.options import Options
 from imagine_deblur.report import Report
 from imagine_deblur.session import Session
+from imagine_deblur.support.terminal_text import escaped
 
 if TYPE_CHECKING:
     from imagine_deblur.raster import RasterReport
@@ -119,8 +121,6 @@ class _Batch:
                 for job in self._found.jobs:
                     try:
                         self._one(session, job)
-                    except BrokenPipeError:
-                        raise  # not this capture's fault: nobody reads our output any more
                     except (ImagineDeblurError, OSError) as error:
                         self._failed(job, error)
                         first_failure = first_failure or exit_code(error)
@@ -177,9 +177,9 @@ class _Batch:
         """Print a capture's line; in words only where it is alone or more was asked for."""
         STATUS.clear()
         if self._as_json:
-            print(line, flush=True)
+            say(line)
         elif words and (len(self._found.jobs) == 1 or self._verbose):
-            print(words, flush=True)
+            say(escaped(words))
 
     def _name_passed_over(self) -> None:
         """Tell which files in the folders are no captures; all of them with ``-v``."""
@@ -226,7 +226,7 @@ def _pipe(parsed: argparse.Namespace, options: Options) -> int:
         else:
             report = session.process(data, parsed.output)
             as_json = parsed.json or not sys.stdout.isatty()
-            print(restored_line(report) if as_json else in_a_line(report), flush=True)
+            say(restored_line(report) if as_json else in_a_line(report))
     return 0
 
 

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from imagine_deblur.support.terminal_text import escaped
+
 _BAR = 20  # characters
 _REDRAW = 0.1  # s between two drawings, so that a terminal is not what takes the time
 
@@ -58,7 +60,7 @@ class StatusLine:
 
     def show(self, text: str) -> None:
         """Replace the line; longer than the terminal is wide, it is cut."""
-        text = text[: shutil.get_terminal_size().columns - 1]
+        text = escaped(text)[: shutil.get_terminal_size().columns - 1]
         padding = " " * (len(self._shown) - len(text))
         print(f"\r{text}{padding}", end="", file=sys.stderr, flush=True)
         self._shown = text

@@ -10,28 +10,18 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from imagine_deblur.support.terminal_text import escaped
+
 _LONGEST = 600  # characters of a line
 _BURST, _PER_SECOND = 40, 2.0  # lines at once, and in the long run: under 100 MB a month
 _WAITING = 200  # lines kept while nobody reads
 _FLUSH = 1.0  # s that ending waits for a reader
 
 
-def escaped(text: str) -> str:
-    r"""Return a text without characters that do something to a terminal or begin a new line.
-
-    Examples
-    --------
-    >>> print(escaped("a\x1b[2Jb\nc"))
-    a\x1b[2Jb\x0ac
-    """
-    kept = (c if c.isprintable() else _code(c) for c in text[: 4 * _LONGEST])
-    line = "".join(kept)
+def shortened(text: str) -> str:
+    """Return a text escaped, and cut where it is longer than a line of the log may be."""
+    line = escaped(text[: 4 * _LONGEST])
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}... ({len(text)} characters)"
-
-
-def _code(character: str) -> str:
-    number = ord(character)
-    return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}"
 
 
 class _Formatter(logging.Formatter):
@@ -39,7 +29,7 @@ class _Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         warning = "warning: " if record.levelno == logging.WARNING else ""
-        return f"imagine-deblur watch: {warning}{escaped(record.getMessage())}"
+        return f"imagine-deblur watch: {warning}{shortened(record.getMessage())}"
 
 
 class LineHandler(logging.Handler):
