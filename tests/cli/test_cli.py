@@ -186,6 +186,9 @@ def test_an_empty_folder_and_clashing_names_are_refused(tmp_path, capture, capsy
     arguments = [tmp_path / "x", tmp_path / "y", *FAST, "-o", tmp_path / "out"]
     assert run("process", *arguments) == 2
     assert "different names" in capsys.readouterr().err
+    taken = tmp_path / "x" / "a.jpg"
+    assert run("process", tmp_path / "y", *FAST, "-o", taken) == 2
+    assert "a folder for more than one capture; this is a file" in capsys.readouterr().err
 
 
 def test_captures_with_one_output_name_are_refused(tmp_path, capture, capsys):

@@ -127,6 +127,15 @@ def test_the_file_is_named_by_flag_or_environment(capsys, monkeypatch):
     assert "IMAGINE_DEBLUR_QUALITY='fine'" in capsys.readouterr().err
 
 
+def test_a_misspelt_variable_is_told(capsys, monkeypatch, capture_file):
+    monkeypatch.setenv("IMAGINE_DEBLUR_TYLE", "64")
+    monkeypatch.setenv("IMAGINE_DEBLUR_DATA", "/data")
+    assert main(["process", str(capture_file), "--psf", "disk:2.5", "--dry-run"]) == 0
+    said = capsys.readouterr().err
+    assert "IMAGINE_DEBLUR_TYLE: no option is named so; is IMAGINE_DEBLUR_TILE meant?" in said
+    assert "IMAGINE_DEBLUR_DATA" not in said
+
+
 def test_where_options_come_from_is_told(capsys, monkeypatch, capture_file):
     monkeypatch.setenv("IMAGINE_DEBLUR_MODEL", "wiener")
     Path("imagine-deblur.toml").write_text('psf = "disk:2.5"\nthreads = 1\n')

@@ -99,9 +99,11 @@ def find_captures(sources: list[str], output: str | None, *, recursive: bool = F
         _refuse_twins(found.jobs, "source", "captures whose names differ before the suffix")
         return found
     target = Path(output)
-    if len(named) == 1 and not folders and not target.is_dir():
+    if len(sources) == 1 and not folders and not target.is_dir():
         found.jobs.append(Job(named[0][0], target))
         return found
+    if target.exists() and not target.is_dir():
+        raise OptionsError("--output", output, "a folder for more than one capture; this is a file")
     found.jobs.extend(Job(name, target / below) for name, below in named)
     _refuse_twins(found.jobs, "--output", "folders whose files have different names")
     for folder in {job.result.parent for job in found.jobs} | {target}:

@@ -65,18 +65,42 @@ def apply(
     if path is not None:
         _from_file(path, commands)
         used.append(str(path))
+    for variable, action in _variables(commands):
+        if variable in environment:
+            _set(action, environment[variable], variable)
+            if variable not in used:
+                used.append(variable)
+    return used
+
+
+def misspelt(
+    parser: argparse.ArgumentParser, environment: Mapping[str, str]
+) -> list[tuple[str, str]]:
+    """Return variables that no option has the name of, each with the one that is likely meant.
+
+    Others that begin like ours are somebody else's business.
+    """
+    known = {variable.removeprefix(PREFIX) for variable, _ in _variables(dict(_leaves(parser)))}
+    found = []
+    for variable in sorted(environment):
+        name = variable.removeprefix(PREFIX)
+        if variable != VARIABLE and name != variable and name not in known:
+            near = difflib.get_close_matches(name, known, 1, cutoff=0.75)
+            found += [(variable, PREFIX + meant) for meant in near]
+    return found
+
+
+def _variables(
+    commands: Mapping[tuple[str, ...], argparse.ArgumentParser],
+) -> Iterator[tuple[str, argparse.Action]]:
+    """Yield the variable of every option that has one, the short ones of a command first."""
     for words, leaf in commands.items():
         actions = _actions(leaf)
         short = _OPTIONS if actions.keys() >= _OPTIONS else frozenset()
         prefixes = [(PREFIX, short), (f"{PREFIX}{'_'.join(words).upper()}_", actions.keys())]
         for prefix, names in prefixes:
             for name in sorted(names):
-                variable = prefix + name.upper()
-                if variable in environment:
-                    _set(actions[name], environment[variable], variable)
-                    if variable not in used:
-                        used.append(variable)
-    return used
+                yield prefix + name.upper(), actions[name]
 
 
 def _path(arguments: Sequence[str], environment: Mapping[str, str]) -> Path | None:

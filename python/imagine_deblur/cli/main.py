@@ -23,6 +23,7 @@ from imagine_deblur.cli import (
     watch,
 )
 from imagine_deblur.cli.configuration import apply as configure
+from imagine_deblur.cli.configuration import misspelt
 from imagine_deblur.cli.exit_codes import exit_code, told
 from imagine_deblur.cli.logs import flush, set_up
 from imagine_deblur.cli.parser import Parser
@@ -82,6 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise wrong
         if used:
             _log.info("options from %s", ", ".join(used))
+        for variable, meant in misspelt(parser, os.environ):
+            _log.warning("%s: no option is named so; is %s meant?", variable, meant)
         code: int = parsed.run(parsed)
         sys.stdout.flush()
     except KeyboardInterrupt:
