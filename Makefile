@@ -100,6 +100,7 @@ bench: build/.dev
 	$(BIN)/python bench/bench_jpeg.py
 	$(BIN)/python bench/bench_pipeline.py --only parts
 	$(BIN)/python bench/bench_memory.py --sizes "3 MP"
+	$(BIN)/python bench/memory_gates.py
 
 build/.docs: build/.installed
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pip install -q --no-build-isolation -e ".[docs]"

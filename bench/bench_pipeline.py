@@ -82,13 +82,14 @@ class Parts:
         self._stage = WienerStage(psf, spec, workers=_core.WorkerPool(threads))
         everything = (0, rows)
         self._strip: Any = SimpleNamespace(
-            window=everything, planes=everything, finished=everything, frame_rows=rows
-        )
+            window=everything, planes=everything, finished=everything, frame_rows=rows, count=1,
+            columns=(0, columns), finished_columns=(0, columns), group_columns=columns,
+        )  # fmt: skip
         self._strip.capture = [np.ascontiguousarray(self.frame[..., b]) for b in range(bands)]
         self._strip.linear = [
-            np.zeros((rows, columns), np.int16) for _ in range(self._stage.plane_count(bands))
+            np.zeros((rows, columns), np.int16) for _ in range(spec.filtered_count(bands))
         ]
-        self._strip.scratch = np.zeros(self._stage.scratch_bytes(rows, columns, bands), np.uint8)
+        self._strip.scratch = np.zeros(self._stage.scratch_bytes(rows, columns, columns), np.uint8)
         self.plan = _core.TilePlan(
             rows, columns, tile_rows=TILE, tile_columns=TILE, halo=self._descriptor.halo,
             multiple_of=self._descriptor.multiple_of,

@@ -56,14 +56,16 @@ def measure(frame: np.ndarray, case: Case, threads: int, repeats: int) -> dict[s
         input_planes=bands, output_bands=bands, tile_rows=plan.tile_rows,
         tile_columns=plan.tile_columns, halo=case.halo, local=case.overlap == 0,
     )  # fmt: skip
-    options = _core.PipelineOptions(inputs=list(range(bands)), overlap=case.overlap)
-    size = _core.pipeline_bytes(rows, columns, bands, False, engine, None, options, plan.grid_rows)
-    pool, workers = _core.BufferPool(size), _core.WorkerPool(threads)
+    whole = _core.FramePlan(
+        plan, bands=bands, output_bands=bands, inputs=list(range(bands)),
+        strip_height=plan.grid_rows,
+    )  # fmt: skip
+    pool, workers = _core.BufferPool(whole.pool_bytes), _core.WorkerPool(threads)
     out = np.empty_like(frame)
     seconds, reports = [], []
     for _ in range(repeats + 1):
         start = time.perf_counter()
-        reports.append(_core.run_array(frame, out, engine, None, pool, workers, options))
+        reports.append(_core.run_array(frame, out, engine, None, pool, workers, whole))
         seconds.append(time.perf_counter() - start)
     difference = int(np.abs(out.astype(np.int16) - frame).max())
     if difference:

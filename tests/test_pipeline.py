@@ -35,6 +35,7 @@ from imagine_deblur.psf.models import PSF
 from imagine_deblur.restoration.stage import WienerStage
 from imagine_deblur.restoration.wiener import WienerSpec
 from networks import affine, plain
+from plans import plan_for
 from runtimes import needs_onnxruntime
 from synthetic import natural
 
@@ -81,15 +82,13 @@ def stream(
     **options: int,
 ) -> tuple[Any, dict[str, Any]]:
     """Run with a pool of just the bytes planned for the strips asked for."""
-    chosen = _core.PipelineOptions(inputs=inputs, **options)
     shape = (*image.shape[:2], 1 if image.ndim == 2 else 3)
-    needed = _core.pipeline_bytes(
-        *shape, image.dtype == np.float32, engine, stage, chosen, cut.strip
-    )
-    pool = _core.BufferPool(needed, anonymous=True)
+    float32 = image.dtype == np.float32
+    plan = plan_for(engine, shape, inputs, stage=stage, strip=cut.strip, float32=float32, **options)
+    pool = _core.BufferPool(plan.pool_bytes, anonymous=True)
     out = np.full_like(image, 77)
     workers = _core.WorkerPool(cut.threads)
-    report = _core.run_array(image, out, engine, stage, pool, workers, chosen, keep_going)
+    report = _core.run_array(image, out, engine, stage, pool, workers, plan, keep_going)
     statistics = pool.statistics()
     assert statistics["leases"] == statistics["in_use"] == statistics["refused"] == 0
     assert statistics["high_water"] <= report["planned_bytes"]
@@ -245,15 +244,15 @@ def test_callables_are_blended_as_the_formula_says(bands, dtype):
 )
 def test_arrays_of_another_kind_are_refused_with_the_cure(image, says):
     engine, pool = identity(3, 32), _core.BufferPool(1 << 20, anonymous=True)
-    options, workers = _core.PipelineOptions(inputs=[0, 1, 2]), _core.WorkerPool(1)
+    plan, workers = plan_for(engine, (8, 8, 3), [0, 1, 2]), _core.WorkerPool(1)
     with pytest.raises(InputImageError, match=says):
-        _core.run_array(image, np.empty_like(image), engine, None, pool, workers, options)
+        _core.run_array(image, np.empty_like(image), engine, None, pool, workers, plan)
 
 
 def test_outputs_that_cannot_be_filled_are_refused():
     image = frame((8, 8, 3))
     engine, pool = identity(3, 32), _core.BufferPool(1 << 20, anonymous=True)
-    options, workers = _core.PipelineOptions(inputs=[0, 1, 2]), _core.WorkerPool(1)
+    plan, workers = plan_for(engine, (8, 8, 3), [0, 1, 2]), _core.WorkerPool(1)
     locked = np.zeros_like(image)
     locked.flags.writeable = False
     for out, says in (
@@ -263,9 +262,9 @@ def test_outputs_that_cannot_be_filled_are_refused():
         (np.zeros((8, 8, 3), np.float32), "shape or dtype"),
     ):
         with pytest.raises(InputImageError, match=says):
-            _core.run_array(image, out, engine, None, pool, workers, options)
+            _core.run_array(image, out, engine, None, pool, workers, plan)
     with pytest.raises(TypeError):  # a list would be filled as a copy and thrown away
-        _core.run_array(image, image.tolist(), engine, None, pool, workers, options)
+        _core.run_array(image, image.tolist(), engine, None, pool, workers, plan)
 
 
 def test_read_only_input_is_read():
@@ -296,18 +295,6 @@ class Failing:
         if method == self.method:
             raise ZeroDivisionError(method)
 
-    def plane_count(self, bands: int) -> int:
-        self._maybe("plane_count")
-        return bands
-
-    def margin_rows(self) -> int:
-        self._maybe("margin_rows")
-        return 4
-
-    def scratch_bytes(self, rows: int, columns: int, bands: int) -> int:
-        self._maybe("scratch_bytes")
-        return 100
-
     def restore(self, strip: _core.Strip) -> None:
         self._maybe("restore")
 
@@ -316,13 +303,14 @@ class Failing:
         return 0
 
 
-@pytest.mark.parametrize(
-    "method", ["plane_count", "margin_rows", "scratch_bytes", "restore", "review"]
-)
+@pytest.mark.parametrize("method", ["restore", "review"])
 def test_what_a_stage_raises_comes_through_as_it_is(method, no_leaks):
-    image = frame((70, 50, 3))
+    image, engine = frame((70, 50, 3)), identity(3, 32)
+    plan = plan_for(engine, (70, 50, 3), [0, 1, 2], strip=1)
+    pool, workers = _core.BufferPool(plan.pool_bytes, anonymous=True), _core.WorkerPool(1)
+    out = np.empty_like(image)
     with pytest.raises(ZeroDivisionError, match=method):
-        stream(image, identity(3, 32), [0, 1, 2], stage=Failing(method), cut=Cut(strip=1))
+        _core.run_array(image, out, engine, Failing(method), pool, workers, plan)
 
 
 @pytest.mark.parametrize("broken", ["raises", "shape", "text"])
@@ -358,17 +346,27 @@ def test_progress_can_stop_a_run(how):
 def test_a_pool_that_is_too_small_is_refused_and_the_number_named_does():
     image = frame((300, 200, 3))
     engine, stage = identity(3, 32), WienerStage(PSF_SMALL, NSR)
-    options, workers = _core.PipelineOptions(inputs=[3, 4, 5]), _core.WorkerPool(1)
+    plan, workers = plan_for(engine, (300, 200, 3), [3, 4, 5], stage=stage), _core.WorkerPool(1)
     out = np.zeros_like(image)
     small = _core.BufferPool(1 << 16, anonymous=True)
     with pytest.raises(MemoryBudgetError, match="max_ram") as caught:
-        _core.run_array(image, out, engine, stage, small, workers, options)
+        _core.run_array(image, out, engine, stage, small, workers, plan)
     assert not out.any()
-    assert caught.value.wanted is not None
+    assert caught.value.wanted == plan.pool_bytes
     pool = _core.BufferPool(caught.value.wanted, anonymous=True)
-    report = _core.run_array(image, out, engine, stage, pool, workers, options)
-    assert report["strips"] > 1
+    _core.run_array(image, out, engine, stage, pool, workers, plan)
     assert out.any()
+
+
+def test_a_plan_for_another_frame_or_engine_is_refused():
+    image, workers = frame((40, 41, 3)), _core.WorkerPool(1)
+    pool, out = _core.BufferPool(1 << 22, anonymous=True), np.empty_like(frame((40, 41, 3)))
+    engine = identity(3, 32)
+    for shape, tile in (((40, 40, 3), 32), ((40, 41, 1), 32), ((40, 41, 3), 48)):
+        bands = shape[2]
+        plan = plan_for(identity(bands, tile), shape, list(range(bands)))
+        with pytest.raises(OptionsError):
+            _core.run_array(image, out, engine, None, pool, workers, plan)
 
 
 def test_options_that_do_not_fit_the_engine_are_refused():
@@ -385,6 +383,13 @@ def test_planes_may_outlive_the_run():
 
     class Keeper(Failing):
         kept: Any = None
+        spec = WienerSpec((0.02,), 0)
+
+        def margin_rows(self) -> int:
+            return 4
+
+        def scratch_bytes(self, *sizes: int) -> int:
+            return 100
 
         def restore(self, strip: _core.Strip) -> None:
             self.kept = [*strip.capture, *strip.linear, strip.scratch, strip]
@@ -392,6 +397,7 @@ def test_planes_may_outlive_the_run():
     keeper = Keeper("")
     image = frame((50, 50, 3))
     stream(image, identity(3, 64), [0, 1, 2], stage=keeper)
+    assert len(keeper.kept) == 3 + 3 + 2
     assert all(int(plane.sum()) is not None for plane in keeper.kept[:-1])
 
 

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ import pytest
 import oracle
 from imagine_deblur import Session, _core, process, restore
 from imagine_deblur.degradation.forward import degrade
+from imagine_deblur.engines.model import IDENTITY, WIENER
 from imagine_deblur.errors import MemoryBudgetError
-from imagine_deblur.planning import Budget, pool_bytes
+from imagine_deblur.planning import Budget, EngineMemory, FrameJob, plan_frame
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.restoration.stage import WienerStage
 from imagine_deblur.restoration.wiener import WienerSpec
@@ -89,40 +91,46 @@ def test_the_number_in_the_message_does_too(tall, tmp_path):
     assert json.loads(done.stdout)["strips"] > 1
 
 
-def test_the_pool_takes_the_whole_frame_or_what_is_left():
+def test_a_plan_takes_the_whole_frame_or_what_fits():
     mib = 1 << 20
-    shape = (4000, 640, 3)
-    plan = _core.TilePlan(*shape[:2], tile_rows=128, tile_columns=128)
-    engine = _core.IdentityEngine(tile_rows=plan.tile_rows, tile_columns=plan.tile_columns)
-    options = _core.PipelineOptions(inputs=[3, 4, 5])
     stage = WienerStage(PSF.defocus(2.0), WienerSpec((0.02,), 0))
+    job = FrameJob((4000, 640, 3), WIENER, stage.spec, stage)
+    engine = EngineMemory(40 * mib, per_px=1280.0)  # 20 MiB a tile
 
-    def pool(max_ram: int, host: int = 0) -> int:
-        return pool_bytes(
-            shape,
-            float32=False,
-            engine=engine,
-            engine_bytes=20 * mib,
-            stage=stage,
-            options=options,
-            plan=plan,
-            budget=Budget(max_ram, host, host + 40 * mib),
-            known={},
-        )
+    def plan(max_ram: int, host: int = 0) -> _core.FramePlan:
+        held = replace(engine, base=engine.base + host)
+        found = plan_frame(job, [128], held, Budget(max_ram, host))
+        assert job.bytes(found, held) <= max_ram + host
+        return found
 
-    whole, least = (
-        _core.pipeline_bytes(*shape, False, engine, stage, options, rows)
-        for rows in (plan.grid_rows, 1)
-    )
-    assert pool(300 * mib) == whole
-    tight = pool(88 * mib)
-    assert least <= tight < whole
-    assert tight < pool(90 * mib)
-    assert pool(88 * mib, host=200 * mib) == tight  # a larger program around us
+    assert plan(300 * mib).strips == 1
+    tight = plan(84 * mib)
+    assert tight.strips > 1
+    assert plan(90 * mib).strips <= tight.strips
+    assert plan(84 * mib, host=200 * mib).pool_bytes == tight.pool_bytes  # a larger program
     with pytest.raises(MemoryBudgetError) as caught:
-        pool(60 * mib)
+        plan(60 * mib)
     assert caught.value.wanted is not None
-    assert least <= pool(caught.value.wanted) < whole
+    assert plan(caught.value.wanted).strips > 1
+
+
+def test_a_plan_keeps_to_the_aim_where_that_costs_little():
+    budget, engine = Budget(300_000_000), EngineMemory(60_000_000)
+    small = FrameJob((3000, 4000, 3), IDENTITY)
+    assert plan_frame(small, [512], engine, budget).strips == 1
+    large = FrameJob((6000, 8000, 3), IDENTITY)
+    cut = plan_frame(large, [512], engine, budget)
+    assert cut.strips > 1
+    assert large.bytes(cut, engine) <= 200_000_000
+    # Strips with margins of hundreds of rows take the linear model more time than that is worth.
+    stage = WienerStage(PSF.defocus(6.0), WienerSpec((1e-3,), 0))
+    assert stage.margin_rows() > 200
+    costly = FrameJob((1500, 4000, 3), WIENER, stage.spec, stage)
+    heavy = EngineMemory(120_000_000)
+    assert (
+        200_000_000 < costly.bytes(plan_frame(costly, [512], heavy, budget), heavy) <= 300_000_000
+    )
+    assert plan_frame(costly, [512], heavy, Budget(1_000_000_000)).strips == 1
 
 
 def test_memory_and_descriptors_stay_flat_over_many_frames(scene):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from imagine_deblur import _core
 from imagine_deblur.errors import OptionsError
 from oracle import overlap_weights
+from plans import plan_for
 
 QUICK = settings(
     max_examples=120,
@@ -112,14 +113,19 @@ def test_the_identity_pipeline_returns_the_frame(made, bands, float32, local, th
         halo=asked["halo"],
         local=local,
     )
-    options = _core.PipelineOptions(
-        inputs=list(range(bands)), overlap=asked["overlap"], multiple_of=asked["multiple_of"]
+    overlap, unit = asked["overlap"], asked["multiple_of"]
+    cut = plan_for(
+        engine,
+        shape,
+        list(range(bands)),
+        strip=strip,
+        overlap=overlap,
+        multiple_of=unit,
+        float32=float32,
     )
-    needed = _core.pipeline_bytes(*shape, float32, engine, None, options, strip)
-    pool = _core.BufferPool(needed, anonymous=True)
+    pool = _core.BufferPool(cut.pool_bytes, anonymous=True)
     out = np.zeros_like(image)
-    workers = _core.WorkerPool(threads)
-    report = _core.run_array(image, out, engine, None, pool, workers, options)
+    report = _core.run_array(image, out, engine, None, pool, _core.WorkerPool(threads), cut)
     if local or not float32:
         np.testing.assert_array_equal(out, image)
     else:

@@ -79,6 +79,7 @@ void register_engines(py::module_& module) {
       .def_property_readonly("tile_columns", [](const Engine& e) { return e.spec().tile_columns; })
       .def_property_readonly("halo", [](const Engine& e) { return e.spec().halo.rows; })
       .def_property_readonly("local", [](const Engine& e) { return e.spec().local; })
+      .def_property_readonly("working_bytes", &Engine::working_bytes)
       .def("infer", &infer_arrays, py::arg("input").noconvert(), py::arg("output").noconvert())
       .def("weights_sum", &Engine::weights_sum);
 

@@ -202,6 +202,12 @@ void register_linear(py::module_& module) {
                                                      s.size().padded_columns);
                              })
       .def("scratch_bytes", &PlaneSizes::scratch_bytes)
+      .def_static(
+          "scratch_bytes_of",
+          [](int rows, int columns, int padded_rows, int padded_columns) {
+            return linear::scratch_bytes({rows, columns, padded_rows, padded_columns});
+          },
+          py::arg("rows"), py::arg("columns"), py::arg("padded_rows"), py::arg("padded_columns"))
       .def(
           "otf_bytes",
           [](const PlaneSizes& s, bool complex) { return Otf::bytes(s, complex); },

@@ -1,7 +1,10 @@
 // The tile plan and its windows, for choosing tile shapes and for tests.
 #include <pybind11/numpy.h>
+#include <pybind11/stl.h>
 
 #include <algorithm>
+#include <array>
+#include <optional>
 
 #include "bindings/register.h"
 #include "tiling/tile_plan.h"
@@ -33,14 +36,19 @@ void register_tiling(py::module_& module) {
 
   py::class_<TilePlan>(module, "TilePlan")
       .def(py::init([](int frame_rows, int frame_columns, int tile_rows, int tile_columns,
-                       int overlap, int halo, int multiple_of, bool may_shrink) {
+                       int overlap, int halo, int multiple_of, bool may_shrink,
+                       const std::optional<std::array<int, 4>>& region) {
+             std::optional<Rect> part;
+             if (region) part = Rect{(*region)[0], (*region)[1], (*region)[2], (*region)[3]};
              return TilePlan(frame_rows, frame_columns,
                              TileSpec{tile_rows, tile_columns, overlap, Halo{halo, halo},
-                                      multiple_of, may_shrink});
+                                      multiple_of, may_shrink},
+                             part);
            }),
            py::arg("frame_rows"), py::arg("frame_columns"), py::kw_only(), py::arg("tile_rows"),
            py::arg("tile_columns"), py::arg("overlap") = 0, py::arg("halo") = 0,
-           py::arg("multiple_of") = 1, py::arg("may_shrink") = true)
+           py::arg("multiple_of") = 1, py::arg("may_shrink") = true,
+           py::arg("region").none(true) = py::none())
       .def("__len__", &TilePlan::size)
       .def(
           "tile",
@@ -49,6 +57,7 @@ void register_tiling(py::module_& module) {
             return plan.tile(index);
           },
           py::arg("index"))
+      .def_property_readonly("region", [](const TilePlan& plan) { return rect(plan.region()); })
       .def_property_readonly("tile_rows", &TilePlan::tile_rows)
       .def_property_readonly("tile_columns", &TilePlan::tile_columns)
       .def_property_readonly("overlap_rows", &TilePlan::overlap_rows)

@@ -3,8 +3,6 @@
 
 #include <pybind11/numpy.h>
 
-#include <map>
-#include <optional>
 #include <utility>
 
 #include "bindings/array_view.h"
@@ -30,29 +28,6 @@ class PythonStage final : public LinearStage {
   PythonStage(pybind11::object stage, pybind11::object owner)
       : stage_(std::move(stage)), owner_(std::move(owner)) {}
 
-  // What the plan asks for is asked of Python once.
-  int plane_count(int bands) const override {
-    if (!planes_) {
-      const pybind11::gil_scoped_acquire lock;
-      planes_ = stage_.attr("plane_count")(bands).cast<int>();
-    }
-    return *planes_;
-  }
-  int margin_rows() const override {
-    if (!margin_) {
-      const pybind11::gil_scoped_acquire lock;
-      margin_ = stage_.attr("margin_rows")().cast<int>();
-    }
-    return *margin_;
-  }
-  std::size_t scratch_bytes(int rows, int columns, int bands) const override {
-    const auto known = scratch_.find(rows);
-    if (known != scratch_.end()) return known->second;
-    const pybind11::gil_scoped_acquire lock;
-    const auto found = stage_.attr("scratch_bytes")(rows, columns, bands).cast<std::size_t>();
-    scratch_[rows] = found;
-    return found;
-  }
   void restore(const Strip& strip) override {
     const pybind11::gil_scoped_acquire lock;
     stage_.attr("restore")(StripView{strip, owner_});
@@ -65,9 +40,6 @@ class PythonStage final : public LinearStage {
  private:
   pybind11::object stage_;
   pybind11::object owner_;
-  mutable std::optional<int> planes_;
-  mutable std::optional<int> margin_;
-  mutable std::map<int, std::size_t> scratch_;  // by rows
 };
 
 }  // namespace imagine_deblur

@@ -1,6 +1,7 @@
 // An engine restores one tile. The tile plan makes room for what it declares.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -39,6 +40,11 @@ class Engine {
   // The sum of the weights' bits as they lie in memory now: one flipped bit changes it. 0 where a
   // runtime keeps them to itself.
   virtual std::uint64_t weights_sum() const noexcept { return 0; }
+
+  // Bytes it takes for itself while it infers and gives back when it rests; 0: not known, and kept.
+  virtual std::size_t working_bytes() const noexcept { return 0; }
+  // Gives working memory back until the next tile.
+  virtual void rest() noexcept {}
 };
 
 }  // namespace imagine_deblur

@@ -102,6 +102,15 @@ PlainNetworkEngine::Buffer::~Buffer() {
   if (data_ != nullptr) ::munmap(data_, bytes_);
 }
 
+void PlainNetworkEngine::Buffer::forget() noexcept {
+  if (data_ != nullptr) ::madvise(data_, bytes_, MADV_DONTNEED);
+}
+
+void PlainNetworkEngine::rest() noexcept {
+  features_.forget();
+  hidden_.forget();
+}
+
 Cells PlainNetworkEngine::cells(const Buffer& buffer) const {
   const int across = (columns_ + winograd::kTile - 1) / winograd::kTile * winograd::kTile + 2;
   Cells c{.data = nullptr,

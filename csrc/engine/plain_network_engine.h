@@ -52,6 +52,10 @@ class PlainNetworkEngine final : public Engine {
 
   void infer(const float* input, float* output) override;
   std::uint64_t weights_sum() const noexcept override;
+  std::size_t working_bytes() const noexcept override {
+    return features_.bytes() + hidden_.bytes();
+  }
+  void rest() noexcept override;
 
  private:
   // Zeros, aligned to a page; no memory is taken before it is written to.
@@ -66,6 +70,8 @@ class PlainNetworkEngine final : public Engine {
     }
     ~Buffer();
     float* get() const noexcept { return data_; }
+    std::size_t bytes() const noexcept { return bytes_; }
+    void forget() noexcept;  // zeros again, and no memory
 
    private:
     void swap(Buffer& other) noexcept {

@@ -18,6 +18,12 @@ const Size& checked(const Size& size) {
   return size;
 }
 
+std::size_t floats_of(int blocks, int rows) noexcept {
+  // Sixteen rows are read at a time, also where fewer are left: hence the end.
+  return static_cast<std::size_t>(blocks) * static_cast<std::size_t>(rows) * fft::kElement +
+         static_cast<std::size_t>(fft::kLines) * fft::kElement;
+}
+
 }  // namespace
 
 Extension::Extension(int count, int length) : samples(count) {
@@ -49,9 +55,7 @@ PlaneSizes::PlaneSizes(const Size& size)
 }
 
 std::size_t PlaneSizes::spectrum_floats(int rows) const noexcept {
-  // Sixteen rows are read at a time, also where fewer are left: hence the end.
-  return static_cast<std::size_t>(blocks()) * static_cast<std::size_t>(rows) * fft::kElement +
-         static_cast<std::size_t>(fft::kLines) * fft::kElement;
+  return floats_of(blocks(), rows);
 }
 
 std::size_t PlaneSizes::worker_floats() const noexcept {
@@ -61,8 +65,9 @@ std::size_t PlaneSizes::worker_floats() const noexcept {
   return std::max(rows, static_cast<std::size_t>(size_.padded_rows) * fft::kElement);
 }
 
-std::size_t PlaneSizes::scratch_bytes() const noexcept {
-  return sizeof(float) * (spectrum_floats(size_.padded_rows) + spectrum_floats(size_.rows));
+std::size_t scratch_bytes(const Size& size) noexcept {
+  const int blocks = spectrum_blocks(size.padded_columns);
+  return sizeof(float) * (floats_of(blocks, size.padded_rows) + floats_of(blocks, size.rows));
 }
 
 }  // namespace imagine_deblur::linear

@@ -24,6 +24,14 @@ struct Size {
   int padded_columns = 0;  // at least `columns`, even
 };
 
+// Blocks of sixteen frequencies in a spectrum.
+constexpr int spectrum_blocks(int padded_columns) noexcept {
+  return (padded_columns / 2 + 1 + fft::kLines - 1) / fft::kLines;
+}
+
+// Bytes of two spectra of such a plane: one of all rows and one of the plane's.
+std::size_t scratch_bytes(const Size& size) noexcept;
+
 // How one axis is continued: sample samples + i is ahead[i] + (behind[i] - ahead[i]) * fade[i].
 struct Extension {
   Extension(int samples, int length);
@@ -41,14 +49,13 @@ class PlaneSizes {
 
   const Size& size() const noexcept { return size_; }
   int frequencies() const noexcept { return size_.padded_columns / 2 + 1; }
-  int blocks() const noexcept { return (frequencies() + fft::kLines - 1) / fft::kLines; }
+  int blocks() const noexcept { return spectrum_blocks(size_.padded_columns); }
 
   // Floats of a spectrum whose blocks hold `rows` rows.
   std::size_t spectrum_floats(int rows) const noexcept;
   // Floats that a worker needs for itself.
   std::size_t worker_floats() const noexcept;
-  // Bytes of two spectra: one of all rows and one of the plane's.
-  std::size_t scratch_bytes() const noexcept;
+  std::size_t scratch_bytes() const noexcept { return linear::scratch_bytes(size_); }
 
   const fft::Kernels& kernels() const noexcept { return kernels_; }
   const fft::View& row_view() const noexcept { return row_plan_.view(); }

@@ -20,8 +20,8 @@ class FrameSource {
  public:
   virtual ~FrameSource() = default;
   virtual FrameShape shape() const = 0;
-  // Delivers the next rows; `rows.first` is where the last call ended. One plane per band, the rows
-  // must be inside their windows.
+  // Delivers the next rows; `rows.first` is where the last call ended, or further down where the rows
+  // between are not needed. One plane per band, the rows must be inside their windows.
   virtual void read(RowRange rows, std::span<const PlaneWindow> planes) = 0;
 };
 
@@ -39,11 +39,12 @@ struct InterleavedView {
   FrameShape shape;
 };
 
-// Copies one row between interleaved samples and planes.
+// Copies one row between interleaved samples and planes; from `first_column` of the planes on, as
+// many columns as `shape` has.
 void deinterleave_row(const FrameShape& shape, const std::byte* samples, int frame_row,
                       std::span<const PlaneWindow> planes);
-void interleave_row(const FrameShape& shape, int frame_row, std::span<const PlaneWindow> planes,
-                    std::byte* samples);
+void interleave_row(const FrameShape& shape, int frame_row, int first_column,
+                    std::span<const PlaneWindow> planes, std::byte* samples);
 
 // Reads from an array somebody else owns.
 class ArraySource final : public FrameSource {
@@ -56,14 +57,18 @@ class ArraySource final : public FrameSource {
   InterleavedView view_;
 };
 
-// Writes to an array somebody else owns.
+// Writes to an array somebody else owns, which shows the frame from a row and a column on; what lies
+// outside it is left out.
 class ArraySink final : public FrameSink {
  public:
-  explicit ArraySink(const InterleavedView& view) : view_(view) {}
+  explicit ArraySink(const InterleavedView& view, int first_row = 0, int first_column = 0)
+      : view_(view), first_row_(first_row), first_column_(first_column) {}
   void write(RowRange rows, std::span<const PlaneWindow> planes) override;
 
  private:
   InterleavedView view_;
+  int first_row_;
+  int first_column_;
 };
 
 }  // namespace imagine_deblur

@@ -41,7 +41,7 @@ void JpegSink::write(RowRange rows, std::span<const PlaneWindow> planes) {
   for (int row = rows.first; row < rows.last;) {
     const int count = std::min(kScanlines, rows.last - row);
     for (int i = 0; i < count; ++i) {
-      interleave_row(shape_, row + i, planes, scanline(scanlines_, shape_, i));
+      interleave_row(shape_, row + i, 0, planes, scanline(scanlines_, shape_, i));
     }
     writer_.write_rows(count, scanlines_.data(), row_bytes(shape_));
     row += count;

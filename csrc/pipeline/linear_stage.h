@@ -15,9 +15,13 @@ struct Strip {
   int count = 1;
   RowRange window;    // rows of the capture in memory
   RowRange planes;    // rows of the linear planes, inside `window`
+  RowRange columns;   // columns in which the linear planes are made
   RowRange finished;  // rows of the restored planes
+  RowRange finished_columns;  // of them that tiles restored; beside them the base planes show
+  int group_columns = 0;      // most `columns` of any part of the frame
   std::span<const PlaneWindow> capture;   // one per band, the frame's sample type
-  // kFixed16 for uint8 frames, kFloat32 for float32 ones; in the review the first bands alone.
+  // kFixed16 for uint8 frames, kFloat32 for float32 ones, of `columns`; in the review the first bands
+  // alone, of the whole frame.
   std::span<const PlaneWindow> linear;
   std::span<const PlaneWindow> restored;  // one per band, the frame's sample type
   std::span<std::byte> scratch;
@@ -28,13 +32,6 @@ class LinearStage {
  public:
   virtual ~LinearStage() = default;
 
-  // Planes made for a frame of this many bands.
-  virtual int plane_count(int bands) const = 0;
-  // Rows of capture needed above and below the planes' rows where a frame is cut into strips; asked
-  // for only there.
-  virtual int margin_rows() const = 0;
-  // Scratch for a strip of so many capture rows.
-  virtual std::size_t scratch_bytes(int rows, int columns, int bands) const = 0;
   // Fills rows strip.planes of every plane in strip.linear; strip.restored is not ready.
   virtual void restore(const Strip& strip) = 0;
   // After the tiles: may replace samples of strip.restored. Returns how many blocks it replaced.

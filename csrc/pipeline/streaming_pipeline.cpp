@@ -41,171 +41,47 @@ void require_numbers(std::span<const float> samples, const Tile& tile) {
                   ": use another network, or leave the reblur check on, which replaces them");
 }
 
-// Sizes of one frame's buffers for a given strip height; pure arithmetic.
-struct StripPlan {
-  StripPlan(const FrameShape& frame, const Engine& engine, const LinearStage* stage,
-            const PipelineOptions& options)
-      : shape(frame),
-        linear(stage),
-        spec(engine.spec()),
-        plan(frame.rows, frame.columns,
-             TileSpec{.rows = spec.tile_rows,
-                      .columns = spec.tile_columns,
-                      .overlap = spec.local ? 0 : options.overlap,
-                      .halo = spec.halo,
-                      .multiple_of = options.multiple_of,
-                      .may_shrink = false}),
-        linear_planes(stage == nullptr ? 0 : stage->plane_count(frame.bands)) {
-    if (static_cast<int>(options.inputs.size()) != spec.input_planes) {
-      throw Error(ErrorKind::kOptions,
-                  "the engine takes " + std::to_string(spec.input_planes) + " planes, " +
-                      std::to_string(options.inputs.size()) + " were named",
-                  {.field = "inputs"});
-    }
-    for (const int input : options.inputs) {
-      if (input < 0 || input >= shape.bands + linear_planes) {
-        throw Error(ErrorKind::kOptions,
-                    "input plane " + std::to_string(input) + " does not exist; there are " +
-                        std::to_string(shape.bands + linear_planes),
-                    {.field = "inputs"});
-      }
-    }
-    if (spec.output_bands != shape.bands && !(spec.output_bands == 3 && shape.bands == 1)) {
-      throw Error(ErrorKind::kOptions,
-                  "the engine makes " + std::to_string(spec.output_bands) +
-                      " bands, the frame has " + std::to_string(shape.bands),
-                  {.field = "engine"});
-    }
-  }
-
-  RowRange clip(RowRange rows) const {
-    return {std::max(rows.first, 0), std::min(rows.last, shape.rows)};
-  }
-  RowRange planes(int first, int last) const {
-    return {plan.first_row_needed(first),
-            std::max(plan.source_rows(last - 1).last, plan.core_rows(last - 1).last)};
-  }
-  RowRange window(int first, int last) const {
-    const RowRange rows = planes(first, last);
-    const bool whole = first == 0 && last == plan.grid_rows();
-    const int margin = linear == nullptr || whole ? 0 : linear->margin_rows();
-    return clip({rows.first - margin, rows.last + margin});
-  }
-  RowRange finished(int first, int last) const {
-    return {plan.finished_rows(first).first, plan.finished_rows(last - 1).last};
-  }
-
-  SampleType linear_type() const {
-    return shape.type == SampleType::kUint8 ? SampleType::kFixed16 : SampleType::kFloat32;
-  }
-  std::size_t plane_bytes(int rows, SampleType type) const {
-    return static_cast<std::size_t>(rows) * static_cast<std::size_t>(shape.columns) *
-           sample_bytes(type);
-  }
-  std::size_t tile_samples() const {
-    return static_cast<std::size_t>(spec.tile_rows) * static_cast<std::size_t>(spec.tile_columns);
-  }
-
-  // The largest strip of `height` rows of tiles, by part.
-  struct Sizes {
-    int window_rows = 0;
-    int plane_rows = 0;
-    int finished_rows = 0;
-    std::size_t scratch = 0;
-  };
-  Sizes sizes(int height) const {
-    Sizes s;
-    for (int first = 0; first < plan.grid_rows(); first += height) {
-      const int last = std::min(first + height, plan.grid_rows());
-      s.window_rows = std::max(s.window_rows, window(first, last).size());
-      s.plane_rows = std::max(s.plane_rows, planes(first, last).size());
-      s.finished_rows = std::max(s.finished_rows, finished(first, last).size());
-    }
-    if (linear != nullptr) {
-      s.scratch = linear->scratch_bytes(s.window_rows, shape.columns, shape.bands);
-    }
-    return s;
-  }
-  std::size_t bytes(int height) const {
-    const Sizes s = sizes(height);
-    const auto planes_of = [&](int count, int rows, SampleType type) {
-      return static_cast<std::size_t>(count) * BufferPool::footprint(plane_bytes(rows, type));
-    };
-    std::size_t total = planes_of(shape.bands, s.window_rows, shape.type) +
-                        planes_of(linear_planes, s.plane_rows, linear_type()) +
-                        planes_of(shape.bands, s.finished_rows, shape.type);
-    // The tiles' buffers take the place of the linear stage's scratch.
-    const std::size_t tiles =
-        BufferPool::footprint(input_bytes()) + BufferPool::footprint(output_bytes());
-    total += std::max(tiles, s.scratch > 0 ? BufferPool::footprint(s.scratch) : 0);
-    if (plan.blends()) total += BufferPool::footprint(blender_bytes());
-    // Big buffers begin on a page, so each kind may leave a gap behind smaller ones.
-    constexpr std::size_t kKinds = 7;
-    return total + kKinds * page_bytes();
-  }
-  std::size_t input_bytes() const {
-    return tile_samples() * static_cast<std::size_t>(spec.input_planes) * sizeof(float);
-  }
-  std::size_t output_bytes() const {
-    return tile_samples() * static_cast<std::size_t>(spec.output_bands) * sizeof(float);
-  }
-  std::size_t blender_bytes() const {
-    return RowBlender::memory_floats(plan, shape.bands) * sizeof(float);
-  }
-
-  FrameShape shape;
-  const LinearStage* linear;
-  EngineSpec spec;
-  TilePlan plan;
-  int linear_planes;
-};
-
-// The tallest strips, in rows of tiles, that fit `capacity`, evened out over the frame.
-int strip_height(const StripPlan& plan, std::size_t capacity) {
-  const int rows = plan.plan.grid_rows();
-  for (int strips = 1; strips <= rows; ++strips) {
-    const int height = (rows + strips - 1) / strips;
-    if (plan.bytes(height) <= capacity) return height;
-    strips = std::max(strips, (rows + height - 1) / height);  // skip counts of equal height
-  }
-  const std::size_t wanted = plan.bytes(1);
-  throw Error(ErrorKind::kMemoryBudget,
-              "a frame of " + std::to_string(plan.shape.rows) + " x " +
-                  std::to_string(plan.shape.columns) + " needs a buffer pool of at least " +
-                  std::to_string(wanted >> 20U) + " MiB even in strips of one row of tiles; " +
-                  std::to_string(capacity >> 20U) + " MiB were allowed: raise max_ram",
-              {.field = "max_ram",
-               .wanted = static_cast<std::int64_t>(wanted),
-               .allowed = static_cast<std::int64_t>(capacity)});
-}
-
-// Planes of equal size in leases of their own, showing some rows of a frame.
+// Planes of equal size in leases of their own, showing some rows and columns of a frame.
 class PlaneSet {
  public:
-  PlaneSet(BufferPool& pool, const char* name, int count, int rows, const FrameShape& shape,
+  // The largest part of a frame that is shown.
+  struct Most {
+    int rows;
+    int columns;
+  };
+
+  PlaneSet(BufferPool& pool, const char* name, int count, Most most, const FrameShape& shape,
            SampleType type)
-      : stride_(static_cast<std::ptrdiff_t>(shape.columns) *
+      : stride_(static_cast<std::ptrdiff_t>(most.columns) *
                 static_cast<std::ptrdiff_t>(sample_bytes(type))) {
     for (int i = 0; i < count; ++i) {
       leases_.push_back(pool.lease(name + std::to_string(i),
                                    static_cast<std::size_t>(stride_) *
-                                       static_cast<std::size_t>(rows)));
-      windows_.push_back({PlaneView{leases_.back().data(), type, rows, shape.columns, stride_}, 0,
-                          shape.rows});
+                                       static_cast<std::size_t>(most.rows)));
+      windows_.push_back(
+          {PlaneView{leases_.back().data(), type, most.rows, most.columns, stride_}, 0, shape.rows,
+           0, shape.columns});
     }
   }
 
   std::span<const PlaneWindow> windows() const { return windows_; }
 
-  // From now on the planes show `rows`.
+  // From now on the planes show `rows`, nothing of which was dropped.
   void show(RowRange rows) {
+    dropped_ = 0;
     for (PlaneWindow& window : windows_) {
       window.first_row = rows.first;
       window.view.rows = rows.size();
     }
   }
+  void show_columns(RowRange columns) {
+    for (PlaneWindow& window : windows_) {
+      window.first_column = columns.first;
+      window.view.columns = columns.size();
+    }
+  }
 
-  // What the planes hold of rows above `row` is dead. They are shown once.
+  // What the planes hold of rows above `row` is dead.
   void drop_above(BufferPool& pool, int row) {
     if (windows_.empty()) return;
     const PlaneWindow& window = windows_.front();
@@ -236,6 +112,16 @@ class PlaneSet {
   std::vector<PlaneWindow> windows_;
 };
 
+// Some columns of a plane.
+PlaneWindow part_of(PlaneWindow window, RowRange columns) {
+  window.view.data = static_cast<std::byte*>(window.view.data) +
+                     static_cast<std::size_t>(columns.first - window.first_column) *
+                         sample_bytes(window.view.type);
+  window.view.columns = columns.size();
+  window.first_column = columns.first;
+  return window;
+}
+
 // A colour engine on a grey frame: the mean of its bands becomes the first.
 void average_bands(float* chw, int bands, std::size_t samples) {
   const float share = 1.0F / static_cast<float>(bands);
@@ -246,162 +132,281 @@ void average_bands(float* chw, int bands, std::size_t samples) {
   }
 }
 
-}  // namespace
-
-std::size_t pipeline_bytes(const FrameShape& shape, const Engine& engine, const LinearStage* linear,
-                           const PipelineOptions& options, int tile_rows) {
-  const StripPlan plan(shape, engine, linear, options);
-  return plan.bytes(std::clamp(tile_rows, 1, plan.plan.grid_rows()));
+// Copies samples of the base planes where no tile stores any: the review blurs across a region's
+// border.
+void fill_beside(std::span<const PlaneWindow> base, RowRange rows, RowRange stored,
+                 std::span<float> line, std::span<const PlaneWindow> restored) {
+  const int columns = restored[0].frame_columns;
+  for (const RowRange part : {RowRange{0, stored.first}, RowRange{stored.last, columns}}) {
+    if (part.empty()) continue;
+    for (std::size_t band = 0; band < restored.size(); ++band) {
+      for (int row = rows.first; row < rows.last; ++row) {
+        gather_plane({base[band]}, {row, part.first, row + 1, part.last}, line.data(), columns);
+        store_samples(line.data(), part.size(), restored[band].view.type,
+                      restored[band].frame_row(row), part.first);
+      }
+    }
+  }
 }
 
-PipelineReport run_pipeline(FrameSource& source, FrameSink& sink, Engine& engine,
-                            LinearStage* linear, BufferPool& pool, Executor& executor,
-                            const PipelineOptions& options, const KeepGoing& keep_going) {
-  const FrameShape shape = source.shape();
-  const StripPlan plan(shape, engine, linear, options);
-  const TilePlan& tiles = plan.plan;
-  const int height = strip_height(plan, pool.statistics().largest_free);
-  const StripPlan::Sizes sizes = plan.sizes(height);
-
-  PipelineReport report;
-  report.tiles = tiles.size();
-  report.tile_rows = tiles.tile_rows();
-  report.tile_columns = tiles.tile_columns();
-  report.strips = (tiles.grid_rows() + height - 1) / height;
-  report.margin_rows = report.strips > 1 && linear != nullptr ? linear->margin_rows() : 0;
-  report.planned_bytes = plan.bytes(height);
-
-  PlaneSet capture(pool, "capture ", shape.bands, sizes.window_rows, shape, shape.type);
-  // The base plane is kept for the review, the others go when the tiles are done.
-  const int kept_planes = std::min(plan.linear_planes, shape.bands);
-  PlaneSet base(pool, "base ", kept_planes, sizes.plane_rows, shape, plan.linear_type());
-  PlaneSet restored(pool, "restored ", shape.bands, sizes.finished_rows, shape, shape.type);
-  std::optional<Lease> blend_memory;
-  std::optional<RowBlender> blender;
-  if (tiles.blends()) {
-    blend_memory = pool.lease("blender", plan.blender_bytes());
-    blender.emplace(tiles, shape.bands,
-                    std::span<float>(blend_memory->as<float>(),
-                                     plan.blender_bytes() / sizeof(float)));
+// One frame on its way: what lives as long as it does.
+class FrameRun {
+ public:
+  FrameRun(FrameSource& source, Engine& engine, LinearStage* linear, BufferPool& pool,
+           Executor& executor, const FramePlan& plan, const KeepGoing& keep_going)
+      : source_(source),
+        engine_(engine),
+        linear_(linear),
+        pool_(pool),
+        executor_(executor),
+        plan_(plan),
+        keep_going_(keep_going),
+        shape_(plan.shape()),
+        capture_(pool, "capture ", plan.bands, {plan.window_rows(), shape_.columns}, shape_,
+                 plan.type),
+        base_(pool, "base ", plan.kept_planes(), {plan.plane_rows(), shape_.columns}, shape_,
+              plan.linear_type()),
+        restored_(pool, "restored ", plan.bands, {plan.finished_rows(), shape_.columns}, shape_,
+                  plan.type),
+        inputs_(plan.inputs.size()) {
+    if (plan.tiles.blends()) {
+      blend_memory_ = pool.lease("blender", plan.blender_bytes());
+      blender_.emplace(plan.tiles, plan.bands,
+                       std::span<float>(blend_memory_.as<float>(),
+                                        plan.blender_bytes() / sizeof(float)));
+    }
+    capture_.show({0, 0});
+    const Rect region = plan.tiles.region();
+    if (linear != nullptr && region.columns() < shape_.columns) {
+      line_.resize(static_cast<std::size_t>(shape_.columns));
+    }
+    report_.tiles = plan.tiles.size();
+    report_.tile_rows = plan.tiles.tile_rows();
+    report_.tile_columns = plan.tiles.tile_columns();
+    report_.strips = plan.strips();
+    report_.margin_rows = report_.strips > 1 ? plan.margin_rows : 0;
+    report_.planned_bytes = plan.pool_bytes();
   }
-  const auto go_on = [&](double fraction) {
-    if (keep_going && !keep_going(fraction)) {
+
+  PipelineReport run(FrameSink& sink) {
+    for (int index = 0; index < report_.strips; ++index) {
+      Strip strip;
+      strip.index = index;
+      strip.count = report_.strips;
+      strip.window = plan_.window(index);
+      strip.planes = plan_.planes(index);
+      strip.finished = plan_.finished(index);
+      strip.finished_columns = {plan_.tiles.region().left, plan_.tiles.region().right};
+      strip.group_columns = plan_.group_columns();
+      read(strip);
+      go_on();
+      base_.show(strip.planes);
+      restored_.show(strip.finished);
+      strip.capture = capture_.windows();
+      strip.restored = restored_.windows();
+      make(strip);
+      review(strip);
+      const Stopwatch watch(report_.write_seconds);
+      sink.write(strip.finished, restored_.windows());
+      if (plan_.drop_memory) restored_.drop_above(pool_, shape_.rows);
+    }
+    return report_;
+  }
+
+ private:
+  void go_on() const {
+    if (keep_going_ && !keep_going_(static_cast<double>(done_) / report_.tiles)) {
       throw Error(ErrorKind::kCancelled, "stopped before the frame was finished");
     }
-  };
+  }
+
+  void read(const Strip& strip) {
+    const Stopwatch watch(report_.read_seconds);
+    const PlaneWindow& before = capture_.windows()[0];
+    const int have = before.first_row + before.view.rows;
+    capture_.slide(strip.window);
+    source_.read({std::max(have, strip.window.first), strip.window.last}, capture_.windows());
+  }
 
   // Scratch is leased for each use, so that its memory can serve the engine in between.
-  const auto with_scratch = [&](Strip& strip, const auto& work) {
-    if (sizes.scratch == 0) {
+  template <typename Work>
+  void with_scratch(Strip& strip, const Work& work) {
+    if (plan_.scratch_bytes == 0) {
       work();
       return;
     }
-    const Lease scratch = pool.lease("scratch", sizes.scratch);
+    const Lease scratch = pool_.lease("scratch", plan_.scratch_bytes);
     strip.scratch = {scratch.data(), scratch.bytes()};
     work();
     strip.scratch = {};
-    if (options.drop_scratch) pool.advise_dropped(scratch);
-  };
-
-  std::vector<TileInput> inputs(options.inputs.size());
-  int done = 0;
-  capture.show({0, 0});
-  for (int index = 0; index < report.strips; ++index) {
-    const int first = index * height;
-    const int last = std::min(first + height, tiles.grid_rows());
-    Strip strip;
-    strip.index = index;
-    strip.count = report.strips;
-    strip.window = plan.window(first, last);
-    strip.planes = plan.planes(first, last);
-    strip.finished = plan.finished(first, last);
-    strip.capture = capture.windows();
-    strip.restored = restored.windows();
-
-    {
-      const Stopwatch watch(report.read_seconds);
-      const PlaneWindow& before = capture.windows()[0];
-      const int have = before.first_row + before.view.rows;
-      capture.slide(strip.window);
-      source.read({have, strip.window.last}, capture.windows());
-    }
-    std::optional<PlaneSet> others(std::in_place, pool, "linear ", plan.linear_planes - kept_planes,
-                                   sizes.plane_rows, shape, plan.linear_type());
-    base.show(strip.planes);
-    others->show(strip.planes);
-    restored.show(strip.finished);
-    std::vector<PlaneWindow> linear_windows(base.windows().begin(), base.windows().end());
-    linear_windows.insert(linear_windows.end(), others->windows().begin(),
-                          others->windows().end());
-    strip.linear = linear_windows;
-    go_on(static_cast<double>(done) / tiles.size());
-    if (linear != nullptr) {
-      const Stopwatch watch(report.linear_seconds);
-      with_scratch(strip, [&] { linear->restore(strip); });
-    }
-    for (std::size_t i = 0; i < inputs.size(); ++i) {
-      const std::size_t plane = static_cast<std::size_t>(options.inputs[i]);
-      const std::size_t bands = static_cast<std::size_t>(shape.bands);
-      inputs[i] = {plane < bands ? capture.windows()[plane] : linear_windows[plane - bands],
-                   plan.spec.input_offset};
-    }
-    Lease input = pool.lease("tile input", plan.input_bytes());
-    Lease output = pool.lease("tile output", plan.output_bytes());
-    const std::span<const float> chw(output.as<float>(), plan.output_bytes() / sizeof(float));
-    for (int tile_row = first; tile_row < last; ++tile_row) {
-      for (int tile_column = 0; tile_column < tiles.grid_columns(); ++tile_column) {
-        const Tile tile = tiles.tile(tile_row, tile_column);
-        {
-          const Stopwatch watch(report.gather_seconds);
-          executor.parallel_for(static_cast<int>(inputs.size()), [&](int i, int) {
-            gather_plane(inputs[static_cast<std::size_t>(i)], tile.read,
-                         input.as<float>() + static_cast<std::size_t>(i) * plan.tile_samples(),
-                         tiles.tile_columns());
-          });
-        }
-        {
-          const Stopwatch watch(report.engine_seconds);
-          engine.infer(input.as<float>(), output.as<float>());
-          if (options.require_numbers) require_numbers(chw, tile);
-        }
-        {
-          const Stopwatch watch(report.store_seconds);
-          if (plan.spec.output_bands != shape.bands) {
-            average_bands(output.as<float>(), plan.spec.output_bands, plan.tile_samples());
-          }
-          if (blender) {
-            blender->add(tile, chw.data());
-          } else {
-            store_core(chw.data(), tile, restored.windows());
-          }
-        }
-        go_on(static_cast<double>(++done) / tiles.size());
-      }
-      if (blender) {
-        const Stopwatch watch(report.store_seconds);
-        blender->finish_row(restored.windows());
-      }
-      if (options.drop_scratch) {
-        others->drop_above(pool, tile_row + 1 < last ? tiles.first_row_needed(tile_row + 1)
-                                                     : shape.rows);
-      }
-    }
-    if (options.drop_scratch) {
-      pool.advise_dropped(input);
-      pool.advise_dropped(output);
-    }
-    input.release();
-    output.release();
-    others.reset();
-    strip.linear = base.windows();
-    if (linear != nullptr) {
-      const Stopwatch watch(report.review_seconds);
-      with_scratch(strip, [&] { report.replaced_blocks += linear->review(strip); });
-    }
-    const Stopwatch watch(report.write_seconds);
-    sink.write(strip.finished, restored.windows());
+    if (plan_.drop_memory) pool_.advise_dropped(scratch);
   }
-  return report;
+
+  // Linear planes and tiles, group by group.
+  void make(Strip& strip) {
+    PlaneSet others(pool_, "linear ", plan_.linear_planes - plan_.kept_planes(),
+                    {plan_.plane_rows(), plan_.group_columns()}, shape_, plan_.linear_type());
+    for (int group = 0; group < plan_.groups(); ++group) {
+      strip.columns = plan_.columns(group);
+      others.show(strip.planes);
+      others.show_columns(strip.columns);
+      std::vector<PlaneWindow> planes;
+      for (const PlaneWindow& window : base_.windows()) {
+        planes.push_back(part_of(window, strip.columns));
+      }
+      planes.insert(planes.end(), others.windows().begin(), others.windows().end());
+      if (linear_ != nullptr) {
+        const Stopwatch watch(report_.linear_seconds);
+        strip.linear = planes;
+        with_scratch(strip, [&] { linear_->restore(strip); });
+      }
+      run_tiles(strip.index, group, planes, others);
+    }
+    strip.linear = base_.windows();
+  }
+
+  void run_tiles(int strip, int group, std::span<const PlaneWindow> planes, PlaneSet& others) {
+    const TilePlan& tiles = plan_.tiles;
+    const RowRange tile_rows = plan_.tile_rows(strip);
+    const RowRange tile_columns = plan_.tile_columns(group);
+    Lease input = pool_.lease("tile input", plan_.input_bytes());
+    Lease output = pool_.lease("tile output", plan_.output_bytes());
+    connect(planes, input.as<float>());
+    for (int tile_row = tile_rows.first; tile_row < tile_rows.last; ++tile_row) {
+      for (int column = tile_columns.first; column < tile_columns.last; ++column) {
+        run_tile(tiles.tile(tile_row, column), input.as<float>(), output.as<float>());
+        ++done_;
+        go_on();
+      }
+      if (blender_) {
+        const Stopwatch watch(report_.store_seconds);
+        blender_->finish_row(restored_.windows());
+      }
+      if (plan_.drop_memory && group + 1 == plan_.groups()) {
+        others.drop_above(pool_, tile_row + 1 < tile_rows.last
+                                     ? tiles.first_row_needed(tile_row + 1)
+                                     : shape_.rows);
+      }
+    }
+    if (plan_.drop_memory) {
+      pool_.advise_dropped(input);
+      pool_.advise_dropped(output);
+      engine_.rest();
+    }
+  }
+
+  // Says where each of the engine's inputs comes from; constants are filled in once.
+  void connect(std::span<const PlaneWindow> planes, float* input) {
+    const auto bands = static_cast<std::size_t>(plan_.bands);
+    for (std::size_t i = 0; i < inputs_.size(); ++i) {
+      const auto plane = static_cast<std::size_t>(plan_.inputs[i]);
+      inputs_[i].offset = engine_.spec().input_offset;
+      if (plane < bands) {
+        inputs_[i].plane = capture_.windows()[plane];
+      } else if (plane - bands < planes.size()) {
+        inputs_[i].plane = planes[plane - bands];
+      } else {
+        inputs_[i].plane = {};
+        std::fill_n(input + i * plan_.tile_samples(), plan_.tile_samples(),
+                    plan_.constants[plane - bands - planes.size()] - inputs_[i].offset);
+      }
+    }
+  }
+
+  void run_tile(const Tile& tile, float* input, float* output) {
+    {
+      const Stopwatch watch(report_.gather_seconds);
+      executor_.parallel_for(static_cast<int>(inputs_.size()), [&](int i, int) {
+        const TileInput& from = inputs_[static_cast<std::size_t>(i)];
+        if (from.plane.view.data == nullptr) return;
+        gather_plane(from, tile.read, input + static_cast<std::size_t>(i) * plan_.tile_samples(),
+                     plan_.tiles.tile_columns());
+      });
+    }
+    {
+      const Stopwatch watch(report_.engine_seconds);
+      engine_.infer(input, output);
+      if (plan_.require_numbers) {
+        require_numbers({output, plan_.output_bytes() / sizeof(float)}, tile);
+      }
+    }
+    const Stopwatch watch(report_.store_seconds);
+    if (plan_.output_bands != plan_.bands) {
+      average_bands(output, plan_.output_bands, plan_.tile_samples());
+    }
+    if (blender_) {
+      blender_->add(tile, output);
+    } else {
+      store_core(output, tile, restored_.windows());
+    }
+  }
+
+  void review(Strip& strip) {
+    if (linear_ == nullptr) return;
+    const Stopwatch watch(report_.review_seconds);
+    if (!line_.empty()) {
+      fill_beside(base_.windows(), strip.finished, strip.finished_columns, line_,
+                  restored_.windows());
+    }
+    with_scratch(strip, [&] { report_.replaced_blocks += linear_->review(strip); });
+  }
+
+  FrameSource& source_;
+  Engine& engine_;
+  LinearStage* linear_;
+  BufferPool& pool_;
+  Executor& executor_;
+  const FramePlan& plan_;
+  const KeepGoing& keep_going_;
+  FrameShape shape_;
+  PlaneSet capture_;
+  PlaneSet base_;  // kept for the review; the other planes go when the tiles are done
+  PlaneSet restored_;
+  Lease blend_memory_;
+  std::optional<RowBlender> blender_;
+  std::vector<TileInput> inputs_;
+  std::vector<float> line_;  // one row of samples, where a region has something beside it
+  PipelineReport report_;
+  int done_ = 0;  // tiles
+};
+
+void require_fit(const FramePlan& plan, const FrameShape& shape, const EngineSpec& engine,
+                 std::size_t free) {
+  plan.check();
+  const auto refuse = [](const char* field, const std::string& message) {
+    throw Error(ErrorKind::kOptions, message, {.field = field});
+  };
+  if (static_cast<int>(plan.inputs.size()) != engine.input_planes) {
+    refuse("inputs", "the engine takes " + std::to_string(engine.input_planes) + " planes, " +
+                         std::to_string(plan.inputs.size()) + " were named");
+  }
+  if (shape.rows != plan.shape().rows || shape.columns != plan.shape().columns ||
+      shape.bands != plan.bands || shape.type != plan.type) {
+    refuse("plan", "a plan for another frame");
+  }
+  if (engine.tile_rows != plan.tiles.tile_rows() ||
+      engine.tile_columns != plan.tiles.tile_columns() ||
+      engine.output_bands != plan.output_bands) {
+    refuse("plan", "a plan for another engine");
+  }
+  if (plan.pool_bytes() > free) {
+    throw Error(ErrorKind::kMemoryBudget,
+                "the plan takes " + std::to_string(plan.pool_bytes()) +
+                    " bytes of the buffer pool, which has " + std::to_string(free) +
+                    ": plan for less memory (max_ram), or make a larger pool",
+                {.field = "max_ram",
+                 .wanted = static_cast<std::int64_t>(plan.pool_bytes()),
+                 .allowed = static_cast<std::int64_t>(free)});
+  }
+}
+
+}  // namespace
+
+PipelineReport run_pipeline(FrameSource& source, FrameSink& sink, Engine& engine,
+                            LinearStage* linear, BufferPool& pool, Executor& executor,
+                            const FramePlan& plan, const KeepGoing& keep_going) {
+  require_fit(plan, source.shape(), engine.spec(), pool.statistics().largest_free);
+  return FrameRun(source, engine, linear, pool, executor, plan, keep_going).run(sink);
 }
 
 }  // namespace imagine_deblur

@@ -14,21 +14,22 @@ inline float sample_value(std::int16_t x) noexcept {
 }
 inline float sample_value(float x) noexcept { return x; }
 
-// Columns [left, right) of one row. The middle is contiguous and has no branch, so that the
-// compiler can make vectors of it.
+// Columns [left, right) of one row, which begins at column `first` of `columns`. The middle is
+// contiguous and has no branch, so that the compiler can make vectors of it.
 template <typename Sample>
-void gather_row(const Sample* row, int columns, int left, int right, float offset, float* out) {
+void gather_row(const Sample* row, int first, int columns, int left, int right, float offset,
+                float* out) {
   const int inside_first = std::clamp(0, left, right);
   const int inside_last = std::clamp(columns, inside_first, right);
   for (int c = left; c < inside_first; ++c) {
-    *out++ = sample_value(row[reflect(c, columns)]) - offset;
+    *out++ = sample_value(row[reflect(c, columns) - first]) - offset;
   }
   const int inside = inside_last - inside_first;
-  const Sample* from = row + (inside > 0 ? inside_first : 0);
+  const Sample* from = row + (inside > 0 ? inside_first - first : 0);
   for (int i = 0; i < inside; ++i) out[i] = sample_value(from[i]) - offset;
   out += inside;
   for (int c = inside_last; c < right; ++c) {
-    *out++ = sample_value(row[reflect(c, columns)]) - offset;
+    *out++ = sample_value(row[reflect(c, columns) - first]) - offset;
   }
 }
 
@@ -36,8 +37,8 @@ template <typename Sample>
 void gather_rows(const TileInput& input, const Rect& read, float* out, std::ptrdiff_t out_stride) {
   for (int r = read.top; r < read.bottom; ++r, out += out_stride) {
     const void* row = input.plane.frame_row(reflect(r, input.plane.frame_rows));
-    gather_row(static_cast<const Sample*>(row), input.plane.view.columns, read.left, read.right,
-               input.offset, out);
+    gather_row(static_cast<const Sample*>(row), input.plane.first_column,
+               input.plane.frame_columns, read.left, read.right, input.offset, out);
   }
 }
 

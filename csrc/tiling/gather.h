@@ -18,8 +18,8 @@ struct TileInput {
 };
 
 // Fills read.rows() rows of read.columns() floats at `out`, rows `out_stride` floats apart, with
-// the plane's samples under `read` (frame coordinates), reflected where it sticks out. The rows it
-// touches (reflected_range) must be in memory. Allocates nothing; any thread.
+// the plane's samples under `read` (frame coordinates), reflected where it sticks out. The rows and
+// columns it touches (reflected_range) must be in memory. Allocates nothing; any thread.
 void gather_plane(const TileInput& input, const Rect& read, float* out, std::ptrdiff_t out_stride);
 
 // All bands into one contiguous (bands, rows, columns) buffer.

@@ -1,4 +1,4 @@
-// A plane of which only some rows are in memory.
+// A plane of which only some rows and columns are in memory.
 #pragma once
 
 #include <cstddef>
@@ -8,15 +8,17 @@
 
 namespace imagine_deblur {
 
-// Rows [first_row, first_row + view.rows) of a plane that has `frame_rows` rows and view.columns
-// columns. A whole plane in memory has first_row 0 and frame_rows == view.rows. Does not own.
+// Rows [first_row, first_row + view.rows) and columns [first_column, first_column + view.columns) of
+// a plane that has `frame_rows` rows and `frame_columns` columns. Does not own.
 struct PlaneWindow {
   PlaneView view;
   int first_row = 0;
   int frame_rows = 0;
+  int first_column = 0;
+  int frame_columns = 0;
 
-  // A row by its number in the frame. Asking for one that is not in memory is our own mistake and
-  // ends the program.
+  // A row by its number in the frame, from `first_column` on. Asking for one that is not in memory
+  // is our own mistake and ends the program.
   std::byte* frame_row(int row) const {
     ensure(row >= first_row && row - first_row < view.rows, "a row that is not in memory");
     return view.row(row - first_row);
@@ -24,6 +26,8 @@ struct PlaneWindow {
 };
 
 // The window that is the whole plane.
-inline PlaneWindow whole_plane(const PlaneView& view) noexcept { return {view, 0, view.rows}; }
+inline PlaneWindow whole_plane(const PlaneView& view) noexcept {
+  return {view, 0, view.rows, 0, view.columns};
+}
 
 }  // namespace imagine_deblur

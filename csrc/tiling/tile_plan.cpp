@@ -34,34 +34,40 @@ constexpr int round_up(int a, int b) noexcept { return divide_up(a, b) * b; }
 
 int TilePlan::Axis::seam(int i) const noexcept {
   const std::int64_t begin = std::int64_t{i} * units / count;
-  return std::min(static_cast<int>(begin) * unit, frame);
+  return std::min(first + static_cast<int>(begin) * unit, last);
 }
 
 RowRange TilePlan::Axis::write(int i) const noexcept {
-  return {std::max(seam(i) - overlap, 0), std::min(seam(i + 1) + overlap, frame)};
+  return {std::max(seam(i) - overlap, first), std::min(seam(i + 1) + overlap, last)};
 }
 
 RowRange TilePlan::Axis::read(int i) const noexcept {
-  const int first = seam(i) - margin;
-  return {first, first + tile};
+  const int begin = seam(i) - margin;
+  return {begin, begin + tile};
 }
 
 RowRange TilePlan::Axis::source(int i) const noexcept { return reflected_range(read(i), frame); }
 
-TilePlan::Axis TilePlan::plan_axis(const char* field, int frame, int tile, int overlap, int halo,
-                                   int unit, bool may_shrink) {
+TilePlan::Axis TilePlan::plan_axis(const char* field, int frame, RowRange region, int tile,
+                                   int overlap, int halo, int unit, bool may_shrink) {
+  if (region.first < 0 || region.empty() || region.last > frame || region.first % unit != 0) {
+    refuse("region", "a region that is empty, leaves the frame or does not begin on a multiple of " +
+                         std::to_string(unit));
+  }
   Axis axis;
   axis.frame = frame;
+  axis.first = region.first;
+  axis.last = region.last;
   axis.unit = unit;
-  axis.units = divide_up(frame, unit);
+  axis.units = divide_up(region.size(), unit);
 
   // One tile has no neighbour to blend with, so its margin is the halo alone.
   const int halo_margin = round_up(halo, unit);
-  const int whole_frame = axis.units * unit + 2 * halo_margin;
-  if (whole_frame <= tile) {
+  const int whole_region = axis.units * unit + 2 * halo_margin;
+  if (whole_region <= tile) {
     axis.count = 1;
     axis.margin = halo_margin;
-    axis.tile = may_shrink ? whole_frame : tile;
+    axis.tile = may_shrink ? whole_region : tile;
     return axis;
   }
 
@@ -76,7 +82,13 @@ TilePlan::Axis TilePlan::plan_axis(const char* field, int frame, int tile, int o
 
   axis.margin = margin;
   axis.count = divide_up(axis.units, largest_core / unit);  // more than one
-  axis.tile = may_shrink ? divide_up(axis.units, axis.count) * unit + 2 * margin : tile;
+  if (may_shrink) {
+    const int core = divide_up(axis.units, axis.count);
+    axis.count = divide_up(axis.units, core);  // cores rounded up may be fewer
+    axis.tile = core * unit + 2 * margin;
+  } else {
+    axis.tile = tile;
+  }
   axis.overlap = overlap;
   for (int i = 0; i < axis.count; ++i) {
     const bool at_an_end = i == 0 || i == axis.count - 1;
@@ -85,7 +97,8 @@ TilePlan::Axis TilePlan::plan_axis(const char* field, int frame, int tile, int o
   return axis;
 }
 
-TilePlan::TilePlan(int frame_rows, int frame_columns, const TileSpec& spec) {
+TilePlan::TilePlan(int frame_rows, int frame_columns, const TileSpec& spec,
+                   const std::optional<Rect>& region) {
   check_length("frame_rows", frame_rows, 1);
   check_length("frame_columns", frame_columns, 1);
   check_length("tile_rows", spec.rows, 1);
@@ -102,10 +115,12 @@ TilePlan::TilePlan(int frame_rows, int frame_columns, const TileSpec& spec) {
                         ", for example " + std::to_string(round_up(length, spec.multiple_of)));
     }
   }
-  vertical_ = plan_axis("tile_rows", frame_rows, spec.rows, spec.overlap, spec.halo.rows,
-                        spec.multiple_of, spec.may_shrink);
-  horizontal_ = plan_axis("tile_columns", frame_columns, spec.columns, spec.overlap,
-                          spec.halo.columns, spec.multiple_of, spec.may_shrink);
+  const Rect whole{0, 0, frame_rows, frame_columns};
+  const Rect part = region.value_or(whole);
+  vertical_ = plan_axis("tile_rows", frame_rows, {part.top, part.bottom}, spec.rows, spec.overlap,
+                        spec.halo.rows, spec.multiple_of, spec.may_shrink);
+  horizontal_ = plan_axis("tile_columns", frame_columns, {part.left, part.right}, spec.columns,
+                          spec.overlap, spec.halo.columns, spec.multiple_of, spec.may_shrink);
   const std::int64_t tiles = std::int64_t{vertical_.count} * horizontal_.count;
   if (tiles > std::numeric_limits<int>::max()) {
     refuse("tile_rows", std::to_string(tiles) + " tiles are more than can be numbered; expected "
@@ -129,7 +144,7 @@ Tile TilePlan::tile(int tile_row, int tile_column) const noexcept {
 
 RowRange TilePlan::finished_rows(int tile_row) const noexcept {
   const auto begun = [this](int row) {
-    return row == grid_rows() ? frame_rows() : write_rows(row).first;
+    return row == grid_rows() ? vertical_.last : write_rows(row).first;
   };
   return {begun(tile_row), begun(tile_row + 1)};
 }

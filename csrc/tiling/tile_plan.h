@@ -20,7 +20,12 @@
 // cores must not touch: a core with a neighbour on both sides is at least 2 * overlap long, one
 // with a neighbour on one side at least `overlap`. Where the frame's cores are smaller, the plan
 // lowers the overlap of that axis (see overlap_rows), and along an axis with one tile it is 0.
+//
+// A plan may cover a region of the frame only: then the cores cover the region once, and what is
+// read around it are samples of the frame, not reflections.
 #pragma once
+
+#include <optional>
 
 #include "base/rect.h"
 #include "tiling/halo.h"
@@ -62,11 +67,16 @@ class TilePlan {
  public:
   // Throws kOptions, with the field's name, for sizes that are not positive, tiles that are not a
   // multiple of `multiple_of`, and overlap and halo that leave no room for a core. The overlap is
-  // not looked at along an axis that one tile covers.
-  TilePlan(int frame_rows, int frame_columns, const TileSpec& spec);
+  // not looked at along an axis that one tile covers. `region`, the frame where there is none, lies
+  // inside the frame and begins on multiples of `multiple_of`.
+  TilePlan(int frame_rows, int frame_columns, const TileSpec& spec,
+           const std::optional<Rect>& region = std::nullopt);
 
   int frame_rows() const noexcept { return vertical_.frame; }
   int frame_columns() const noexcept { return horizontal_.frame; }
+  Rect region() const noexcept {
+    return {vertical_.first, horizontal_.first, vertical_.last, horizontal_.last};
+  }
 
   // The shape of every tile: as asked, or smaller where the plan was allowed to shrink.
   int tile_rows() const noexcept { return vertical_.tile; }
@@ -95,9 +105,12 @@ class TilePlan {
   // The same along the other axis.
   RowRange core_columns(int tile_column) const noexcept { return horizontal_.core(tile_column); }
   RowRange write_columns(int tile_column) const noexcept { return horizontal_.write(tile_column); }
+  RowRange source_columns(int tile_column) const noexcept {
+    return horizontal_.source(tile_column);
+  }
 
   // Rows that no later row of tiles writes, and that an earlier one had not finished: what can be
-  // handed on once rows of tiles 0..tile_row are done. These ranges cover the frame exactly once.
+  // handed on once rows of tiles 0..tile_row are done. These ranges cover the region exactly once.
   RowRange finished_rows(int tile_row) const noexcept;
 
   // How many rows of tiles, counted from the top, can be gathered from frame rows [0, available).
@@ -114,21 +127,23 @@ class TilePlan {
   // One axis of the plan.
   struct Axis {
     int frame = 0;
+    int first = 0;  // the region
+    int last = 0;
     int tile = 0;
     int margin = 0;  // from the start of a read to the start of its core
     int overlap = 0;
     int unit = 1;   // multiple_of
-    int units = 0;  // frame in units, rounded up
+    int units = 0;  // region in units, rounded up
     int count = 0;
 
-    int seam(int i) const noexcept;  // where core i begins; `frame` for i == count
+    int seam(int i) const noexcept;  // where core i begins; `last` for i == count
     RowRange core(int i) const noexcept { return {seam(i), seam(i + 1)}; }
     RowRange write(int i) const noexcept;
     RowRange read(int i) const noexcept;
     RowRange source(int i) const noexcept;
   };
-  static Axis plan_axis(const char* field, int frame, int tile, int overlap, int halo, int unit,
-                        bool may_shrink);
+  static Axis plan_axis(const char* field, int frame, RowRange region, int tile, int overlap,
+                        int halo, int unit, bool may_shrink);
 
   Axis vertical_;
   Axis horizontal_;

@@ -25,16 +25,6 @@ def encode_jpeg(
 def recode_jpeg(reader: JpegReader, output: JpegOutput) -> bytes | None: ...
 def nearest_quality(quantisation: Sequence[NDArray[np.uint16]]) -> int: ...
 def frame_shape(image: Frame) -> tuple[int, int, int]: ...
-def pipeline_bytes(
-    rows: int,
-    columns: int,
-    bands: int,
-    float32: bool,
-    engine: Engine,
-    stage: object,
-    options: PipelineOptions,
-    tile_rows: int,
-) -> int: ...
 def run_jpeg(
     reader: JpegReader,
     output: JpegOutput,
@@ -42,8 +32,9 @@ def run_jpeg(
     stage: object,
     pool: BufferPool,
     workers: WorkerPool,
-    options: PipelineOptions,
+    plan: FramePlan,
     keep_going: Callable[[float], bool] | None = None,
+    decoded: Callable[[], NDArray[np.uint8]] | None = None,
 ) -> tuple[dict[str, Any], bytes | None]: ...
 def run_array(
     image: Frame,
@@ -52,8 +43,9 @@ def run_array(
     stage: object,
     pool: BufferPool,
     workers: WorkerPool,
-    options: PipelineOptions,
+    plan: FramePlan,
     keep_going: Callable[[float], bool] | None = None,
+    first: tuple[int, int] | None = None,
 ) -> dict[str, Any]: ...
 
 class WorkerPool:
@@ -80,6 +72,8 @@ class PlaneSizes:
     @property
     def padded_shape(self) -> tuple[int, int]: ...
     def scratch_bytes(self) -> int: ...
+    @staticmethod
+    def scratch_bytes_of(rows: int, columns: int, padded_rows: int, padded_columns: int) -> int: ...
     def otf_bytes(self, complex: bool) -> int: ...
 
 class Otf:
@@ -180,9 +174,12 @@ class TilePlan:
         halo: int = 0,
         multiple_of: int = 1,
         may_shrink: bool = True,
+        region: tuple[int, int, int, int] | None = None,
     ) -> None: ...
     def __len__(self) -> int: ...
     def tile(self, index: int) -> Tile: ...
+    @property
+    def region(self) -> tuple[int, int, int, int]: ...
     @property
     def tile_rows(self) -> int: ...
     @property
@@ -218,6 +215,8 @@ class Engine:
     def halo(self) -> int: ...
     @property
     def local(self) -> bool: ...
+    @property
+    def working_bytes(self) -> int: ...
     def infer(self, input: TileArray, output: TileArray) -> None: ...
     def weights_sum(self) -> int: ...
 
@@ -325,16 +324,47 @@ class JpegOutput:
         quantisation: Sequence[NDArray[np.uint16]] = (),
     ) -> None: ...
 
-class PipelineOptions:
+class FramePlan:
     def __init__(
         self,
+        tiles: TilePlan,
         *,
+        bands: int = 3,
+        float32: bool = False,
+        output_bands: int = 3,
         inputs: Sequence[int],
-        overlap: int = 0,
-        multiple_of: int = 1,
-        drop_scratch: bool = False,
+        linear_planes: int = 0,
+        constants: Sequence[float] = (),
+        strip_height: int = 1,
+        group_width: int = ...,
+        margin_rows: int = 0,
+        scratch_bytes: int = 0,
+        drop_memory: bool = True,
         require_numbers: bool = False,
     ) -> None: ...
+    @property
+    def tiles(self) -> TilePlan: ...
+    @property
+    def margin_rows(self) -> int: ...
+    @property
+    def scratch_bytes(self) -> int: ...
+    @property
+    def strips(self) -> int: ...
+    @property
+    def groups(self) -> int: ...
+    @property
+    def window_rows(self) -> int: ...
+    @property
+    def group_columns(self) -> int: ...
+    @property
+    def pool_bytes(self) -> int: ...
+    @property
+    def linear_phase_bytes(self) -> int: ...
+    @property
+    def tile_phase_bytes(self) -> int: ...
+    @property
+    def review_phase_bytes(self) -> int: ...
+    def with_scratch(self, bytes: int) -> FramePlan: ...
 
 class Strip:
     @property
@@ -348,7 +378,13 @@ class Strip:
     @property
     def planes(self) -> tuple[int, int]: ...
     @property
+    def columns(self) -> tuple[int, int]: ...
+    @property
+    def group_columns(self) -> int: ...
+    @property
     def finished(self) -> tuple[int, int]: ...
+    @property
+    def finished_columns(self) -> tuple[int, int]: ...
     @property
     def capture(self) -> list[Plane]: ...
     @property

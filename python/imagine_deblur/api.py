@@ -7,7 +7,7 @@ from typing import Unpack
 from imagine_deblur.options import OptionChanges, Options
 from imagine_deblur.report import Report, warn_if_passed
 from imagine_deblur.session import Session
-from imagine_deblur.session_parts import Progress
+from imagine_deblur.session_frame import Progress
 from imagine_deblur.support.arrays import Frame
 from imagine_deblur.support.files import Source, Target
 

@@ -17,7 +17,7 @@ from imagine_deblur.capture.jpeg_file import JpegFile
 from imagine_deblur.engines.model import IDENTITY
 from imagine_deblur.errors import OptionsError
 from imagine_deblur.options import Options, parse_bytes
-from imagine_deblur.session_parts import Progress, Run
+from imagine_deblur.session_frame import Progress, Run
 
 FINER = 0.7
 """Steps of a restoration's tables over those of its capture, with ``quality="auto"``.
@@ -114,9 +114,10 @@ def write_frame(
     """
     restored = run.model is not IDENTITY
     coding = choose_coding(options.quality, file.info, restored=restored)
+    decoded = file.decoded(keep=run.plan.strips == 1)
     if options.max_bytes is None:
         output = file.output(descriptor, facts, quality=coding.quality, tables=coding.tables)
-        native, encoded = run.jpeg(file.reader, output, progress)
+        native, encoded = run.jpeg(file.reader, output, progress, decoded)
         size = os.fstat(descriptor).st_size if encoded is None else len(encoded)
         return native | {"quality": coding.quality, "output_bytes": size}, encoded
     limit = parse_bytes("max_bytes", options.max_bytes)
@@ -124,7 +125,7 @@ def write_frame(
     with tempfile.TemporaryFile(dir=folder or None) as whole:
         # Colour is kept whole too: what is coded twice then differs by rounding alone.
         output = file.output(whole.fileno(), facts, quality=_WHOLE, subsampling="4:4:4")
-        native, _ = run.jpeg(file.reader, output, progress)
+        native, _ = run.jpeg(file.reader, output, progress, decoded)
         attempts = _Attempts(Path(f"/proc/self/fd/{whole.fileno()}"), file, descriptor)
         coding, encoded, size = _within(attempts, coding, limit)
     return native | {"quality": coding.quality, "output_bytes": size}, encoded

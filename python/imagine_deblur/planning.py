@@ -1,30 +1,58 @@
-"""Tiles, strips and bytes of a frame, decided before anything is allocated."""
+"""Tiles, strips and bytes of a frame, decided once before anything is allocated.
+
+What comes out is one plain value, `imagine_deblur._core.FramePlan`, which the core follows.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from imagine_deblur import _core
+from imagine_deblur.engines.model import Model
 from imagine_deblur.errors import MemoryBudgetError
+from imagine_deblur.restoration.pieces import BLOCK
 from imagine_deblur.restoration.stage import WienerStage
+from imagine_deblur.restoration.wiener import WienerSpec
 
 _HEADROOM = 8 << 20  # the next attempt may begin with a little more resident memory
 _SLACK = 4 << 20  # for small allocations between here and the peak
+_COLUMN_BYTES = 350  # of the decoder, the encoder and their rows, each: 23 MB for 65,500 px
 
-# Resident bytes, measured with numpy 2 and Python 3.11 on x86-64 when the engine was open: 45 MB
-# with the linear model alone, with room here for what a blind estimate leaves behind; bundled
-# networks on tiles of 192 and 544 px: winograd 51 MB, whose features take memory with the first
-# tile, onnxruntime 78 to 80, openvino 100 to 106. (Bytes of the runtime, and for each byte of the
-# network's file and each px of a tile.)
-_INTERPRETER = 56_000_000
+# Resident bytes, measured with numpy 2 and Python 3.11 on x86-64 when the engine was open and the
+# capture had been looked at: 52 MB with the linear model alone, 48 where the PSF was given; 57 and
+# 64 with the networks `fast` (1.2 MB of weights) and `best` (5.0) on winograd, whose features take
+# memory with the first tile. onnxruntime adds 33 MB and openvino 54. (Bytes of the runtime, and
+# for each byte of the network's file.)
+_INTERPRETER = 54_000_000
 _RUNTIMES = {
-    "winograd": (1_000_000, 9, 0),
-    "onnxruntime": (33_000_000, 2, 0),
-    "openvino": (54_000_000, 3, 0),
+    "winograd": (2_000_000, 3),
+    "onnxruntime": (33_000_000, 2),
+    "openvino": (54_000_000, 3),
 }
 
 SHORTER_TILES = (384, 256, 192, 128)
 """Tile sides tried in turn, px, where strips of longer ones do not fit the memory."""
+
+_AIM_SHARE, _AIM_BYTES = 2 / 3, 200_000_000
+"""What plans keep to where it costs little: so much of `max_ram`, or so many bytes if that is more.
+It is 200 MB of the default 300 MB, so that a service leaves room to others; the rest is for frames
+that want it."""
+
+_WORTH = 1.25
+"""What the aim may cost, as a factor of the time that all of `max_ram` would take."""
+
+_LINEAR_COST = 0.12
+"""Time of the linear stage and its check for a pixel, the tiles of the smallest network being 1:
+0.75 of 6.3 s of processor time for 12 MP in three strips."""
+
+_LEAST_GROUP = 1024
+"""Columns of a frame whose planes are made at a time, px: at least so many."""
+
+Region = tuple[slice, slice]
+"""Rows and columns of a frame, px, both bounded."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +65,188 @@ class Budget:
         Bytes the process may take, less `host`.
     host : int
         Bytes it held before the session began.
-    base : int
-        Bytes with the engine loaded and without the pool, by `base_bytes`, and `host`.
     """
 
     max_ram: int
-    host: int
+    host: int = 0
+
+    @property
+    def allowed(self) -> int:
+        """Bytes of the whole process that may not be passed, the memory cgroup's limit included."""
+        limit = _core.memory_limits()["cgroup_limit_bytes"]
+        allowed = self.max_ram + self.host
+        return allowed if limit is None else min(allowed, limit)
+
+    @property
+    def aim(self) -> int:
+        """Bytes of the whole process that a plan keeps to where that costs little."""
+        aim = max(int(_AIM_SHARE * self.max_ram), _AIM_BYTES) + self.host
+        return min(aim, self.allowed)
+
+
+@dataclass(frozen=True)
+class EngineMemory:
+    """What an open engine takes.
+
+    Attributes
+    ----------
+    base : int
+        Bytes of the process with the engine open, before its first tile; see `base_bytes`.
+    per_px : float
+        Bytes for each pixel of a tile while it runs.
+    rests : bool
+        It gives these back between strips.
+    """
+
     base: int
+    per_px: float = 0.0
+    rests: bool = True
 
 
-def base_bytes(engine: str, weights: int, tile_pixels: int) -> int:
+@dataclass(frozen=True)
+class FrameJob:
+    """A frame before it is planned.
+
+    Attributes
+    ----------
+    shape : (int, int, int)
+        Rows, columns and bands.
+    model : Model
+    spec : WienerSpec or None
+    stage : WienerStage or None
+        Has the frame's PSF.
+    float32 : bool
+        The samples are float32, not uint8.
+    region : Region or None
+        What is wanted of it; None: all.
+    overlap : int
+        Of tiles that blend, px.
+    """
+
+    shape: tuple[int, int, int]
+    model: Model
+    spec: WienerSpec | None = None
+    stage: WienerStage | None = None
+    float32: bool = False
+    region: Region | None = None
+    overlap: int = 0
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What a plan depends on beside the budget, where the frame is not cut."""
+        region = None if self.region is None else tuple((s.start, s.stop) for s in self.region)
+        sizes = None if self.stage is None else (*self.stage.sizes_key, self._grown)
+        model = self.model.name, self.model.sha256
+        return self.shape, *model, self.spec, sizes, self.float32, region, self.overlap
+
+    @property
+    def _reviewed(self) -> bool:
+        return self.stage is not None and self.stage.reblur_check is not None
+
+    @property
+    def _grown(self) -> int:
+        """How far around a region the check looks, px: the blocks beside it decide on it too."""
+        if self.stage is None or not self._reviewed:
+            return 0
+        return self.stage.field.support_px() + BLOCK
+
+    def tiles(self, side: int) -> _core.TilePlan:
+        """Return the tiles of a side, over the region where only that is wanted."""
+        rows, columns, model = *self.shape[:2], self.model
+        part = None
+        if self.region is not None and model.local:
+            grown, unit = self._grown, model.multiple_of
+            first = [max(s.start - grown, 0) // unit * unit for s in self.region]
+            last = [
+                min(s.stop + grown, size)
+                for s, size in zip(self.region, (rows, columns), strict=True)
+            ]
+            part = (first[0], first[1], last[0], last[1])
+        return _core.TilePlan(
+            rows,
+            columns,
+            tile_rows=model.tile_side(side),
+            tile_columns=model.tile_side(side),
+            overlap=0 if model.local else self.overlap,
+            halo=model.halo,
+            multiple_of=model.multiple_of,
+            may_shrink=model.fixed_side is None,
+            region=part,
+        )
+
+    def plan(self, tiles: _core.TilePlan, height: int, width: int) -> _core.FramePlan:
+        """Return the plan for strips and groups of so many rows and columns of tiles."""
+        _, columns, bands = self.shape
+        model, spec, stage = self.model, self.spec, self.stage
+        made = spec if stage is not None else None
+        constants = [] if made is None or not made.level else [self._level(made.level_value)]
+        cut = height < tiles.grid_rows or width < tiles.grid_columns
+        plan = _core.FramePlan(
+            tiles,
+            bands=bands,
+            float32=self.float32,
+            output_bands=model.output_bands(bands),
+            inputs=model.input_indices(bands, made),
+            linear_planes=0 if made is None else made.filtered_count(bands),
+            constants=constants,
+            strip_height=height,
+            group_width=width,
+            margin_rows=stage.margin_rows() if stage is not None and cut else 0,
+            require_numbers=model.is_network and not self._reviewed,
+        )
+        if stage is None:
+            return plan
+        return plan.with_scratch(stage.scratch_bytes(plan.window_rows, columns, plan.group_columns))
+
+    def _level(self, value: float) -> float:
+        """A constant plane's value as the planes of uint8 frames would hold it."""
+        return value if self.float32 else float(np.rint(value * 4096.0) / 4096.0)
+
+    def plans(self, side: int) -> Iterator[_core.FramePlan]:
+        """Return every way to cut the frame into strips and groups of tiles of a side."""
+        tiles = self.tiles(side)
+        core = self.shape[1] / tiles.grid_columns
+        widths = [tiles.grid_columns]
+        if self.stage is not None and self.model.local:
+            widths = [w for w in _shares(tiles.grid_columns) if w * core >= _LEAST_GROUP] or widths
+        for height in _shares(tiles.grid_rows):
+            for width in widths:
+                yield self.plan(tiles, height, width)
+
+    def seconds(self, plan: _core.FramePlan) -> float:
+        """Return about how long a plan takes, in units of the tiles of a frame without halos."""
+        pixels = self.shape[0] * self.shape[1]
+        tiles = len(plan.tiles) * plan.tiles.tile_rows * plan.tiles.tile_columns / pixels
+        if self.stage is None:
+            return tiles
+        width = self.stage.read_columns(self.shape[1], plan.group_columns)
+        linear = plan.strips * plan.window_rows * plan.groups * width / pixels
+        return (tiles if self.model.is_network else 0.0) + _LINEAR_COST * linear
+
+    def bytes(self, plan: _core.FramePlan, engine: EngineMemory) -> int:
+        """Return the most that the process holds at a time."""
+        tile = int(engine.per_px * plan.tiles.tile_rows * plan.tiles.tile_columns)
+        held = 0 if engine.rests or plan.strips * plan.groups == 1 else tile
+        phases = (
+            plan.linear_phase_bytes + held,
+            plan.tile_phase_bytes + tile,
+            plan.review_phase_bytes + held,
+        )
+        beside = _SLACK + _COLUMN_BYTES * self.shape[1] + self._kept_bytes(plan)
+        return engine.base + beside + max(phases)
+
+    def _kept_bytes(self, plan: _core.FramePlan) -> int:
+        if self.stage is None:
+            return 0
+        return self.stage.kept_bytes(plan.window_rows, self.shape[1], plan.group_columns)
+
+
+def _shares(count: int) -> list[int]:
+    """Sizes of equal shares of so many things, from all to one."""
+    return sorted({-(-count // n) for n in range(1, count + 1)}, reverse=True)
+
+
+def base_bytes(engine: str, weights: int) -> int:
     """Return what interpreter, runtime and network take, by a table and never by measuring.
 
     A measured figure depends on the frames before; strips, and with them the last bits of some
@@ -58,13 +258,9 @@ def base_bytes(engine: str, weights: int, tile_pixels: int) -> int:
         Its name.
     weights : int
         Bytes of the network's file, 0 without one.
-    tile_pixels : int
-        Of a tile, halo included.
     """
-    fixed, per_weight, per_pixel = next(
-        (costs for name, costs in _RUNTIMES.items() if name in engine), (0, 0, 0)
-    )
-    return _INTERPRETER + fixed + per_weight * weights + per_pixel * tile_pixels
+    fixed, per_weight = next((costs for name, costs in _RUNTIMES.items() if name in engine), (0, 0))
+    return _INTERPRETER + fixed + per_weight * weights
 
 
 def check_group() -> None:
@@ -85,84 +281,62 @@ def check_group() -> None:
         )
 
 
-def pool_bytes(
-    shape: tuple[int, int, int],
-    *,
-    float32: bool,
-    engine: _core.Engine,
-    engine_bytes: int,
-    stage: WienerStage | None,
-    options: _core.PipelineOptions,
-    plan: _core.TilePlan,
-    budget: Budget,
-    known: dict[tuple[object, ...], int],
-) -> int:
-    """Return the bytes of the buffer pool for a frame in strips of whole rows of tiles.
+def plan_frame(
+    frame: FrameJob, sides: Sequence[int], engine: EngineMemory, budget: Budget
+) -> _core.FramePlan:
+    """Decide how a frame runs.
 
     Parameters
     ----------
-    shape : (int, int, int)
-        Rows, columns and bands.
-    float32 : bool
-        The samples are float32, not uint8.
-    engine, engine_bytes
-        Who computes the tiles, and the bytes it needs beside the pool while they run.
-    stage : WienerStage or None
-    options : PipelineOptions
-    plan : TilePlan
+    frame : FrameJob
+    sides : sequence of int
+        Sides of tiles, px, the one asked for first.
+    engine : EngineMemory
     budget : Budget
-    known : dict
-        What whole frames need, so that a warm frame asks nobody; added to.
+
+    Returns
+    -------
+    FramePlan
+        The whole frame at once where that fits the aim; else the quickest way to cut it that does,
+        if it is not much slower than the quickest within the budget; else that one.
 
     Raises
     ------
     MemoryBudgetError
-        Not even strips of one row of tiles fit; `wanted` is the `max_ram` that would do, or the
-        memory cgroup's limit is too low.
-
-    Returns
-    -------
-    int
-        Those of the frame in one strip where they fit, else what is left.
+        Not even the smallest pieces fit; `wanted` is the `max_ram` that would do, or the memory
+        cgroup's limit is too low.
     """
-    limit = _core.memory_limits()["cgroup_limit_bytes"]
-    allowed = budget.max_ram + budget.host
-    allowed = allowed if limit is None else min(allowed, limit)
-    base = budget.base + _SLACK
-    spec = (engine.input_planes, engine.output_bands, engine.halo, engine.local)
-    tiling = (plan.tile_rows, plan.tile_columns, plan.overlap_rows, plan.overlap_columns)
-    key = (shape, float32, spec, tiling, None if stage is None else stage.sizes_key)
-    if key not in known:
-        rows = plan.grid_rows
-        known[key] = _core.pipeline_bytes(*shape, float32, engine, stage, options, rows)
-    whole = known[key]
-    scratch = kept = 0
-    if stage is not None:
-        # The tiles' buffers lie where the scratch was, and so do the engine's features.
-        samples = (engine.input_planes + engine.output_bands) * plan.tile_rows * plan.tile_columns
-        scratch = max(0, stage.scratch_bytes(*shape) - 4 * samples)
-        kept = stage.kept_bytes(*shape)
-    if base + whole + kept + max(0, engine_bytes - scratch) <= allowed:
+    allowed, aim = budget.allowed, budget.aim
+    tiles = frame.tiles(sides[0])
+    whole = frame.plan(tiles, tiles.grid_rows, tiles.grid_columns)
+    if frame.bytes(whole, engine) <= aim:
         return whole
-    least = _core.pipeline_bytes(*shape, float32, engine, stage, options, 1)
-    kept_least = 0
-    if stage is not None:
-        shortest = min(plan.tile_rows + 2 * stage.margin_rows(), shape[0])
-        kept_least = stage.kept_bytes(shortest, *shape[1:])
-    # Of a pool that is shared out to short strips, transforms take the largest part.
-    room = int((allowed - base - engine_bytes) / (1.0 + kept_least / least))
-    if room >= least:
-        return min(room, whole)
-    base -= budget.host
-    wanted = base + engine_bytes + least + kept_least + _HEADROOM
-    raise MemoryBudgetError(
-        f"this frame needs {_mib(wanted)} MiB even in the shortest strips (interpreter and "
-        f"runtime {_mib(base)}, engine {_mib(engine_bytes)}, linear stage {_mib(kept_least)}, "
-        f"buffer pool {_mib(least)}, headroom {_mib(_HEADROOM)}); "
-        f"{_mib(allowed - budget.host)} MiB are allowed: raise max_ram (--max-ram) or the "
-        "memory cgroup's limit",
+    found = [
+        (frame.seconds(plan), frame.bytes(plan, engine), number, plan)
+        for number, plan in enumerate(plan for side in sides for plan in frame.plans(side))
+    ]
+    fits = min((way for way in found if way[1] <= allowed), default=None)
+    if fits is None:
+        raise _refused(frame, min(found, key=lambda way: way[1])[3], engine, budget)
+    small = min((way for way in found if way[1] <= aim), default=fits)
+    return small[3] if small[0] <= _WORTH * fits[0] else fits[3]
+
+
+def _refused(
+    frame: FrameJob, least: _core.FramePlan, engine: EngineMemory, budget: Budget
+) -> MemoryBudgetError:
+    needed = frame.bytes(least, engine) - budget.host
+    base = engine.base - budget.host
+    wanted = needed + _HEADROOM
+    allowed = budget.allowed - budget.host
+    tile = int(engine.per_px * least.tiles.tile_rows * least.tiles.tile_columns)
+    return MemoryBudgetError(
+        f"this frame needs {_mib(wanted)} MiB even in the smallest pieces (interpreter and "
+        f"runtime {_mib(base)}, engine up to {_mib(tile)}, buffers up to "
+        f"{_mib(needed - base - _SLACK)} with it, headroom {_mib(_HEADROOM + _SLACK)}); "
+        f"{_mib(allowed)} MiB are allowed: raise max_ram (--max-ram) or the memory cgroup's limit",
         wanted=wanted,
-        allowed=allowed - budget.host,
+        allowed=allowed,
     )
 
 

@@ -13,14 +13,16 @@ from imagine_deblur.capture.analysis import named_blur
 from imagine_deblur.capture.jpeg_file import JpegFile
 from imagine_deblur.capture.result import Analysis, Capture
 from imagine_deblur.options import OptionChanges, Options
+from imagine_deblur.planning import Region
 from imagine_deblur.psf.field import PsfField
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.report import Report, warn_if_passed
 from imagine_deblur.session_account import plan_of
-from imagine_deblur.session_parts import Parts, Progress
+from imagine_deblur.session_frame import Progress
+from imagine_deblur.session_parts import Parts
 from imagine_deblur.session_run import process_file, restore_frame
 from imagine_deblur.session_thread import on_frame_thread
-from imagine_deblur.support.arrays import Frame, as_samples, check_frame, check_out
+from imagine_deblur.support.arrays import Frame, as_samples, check_frame, check_out, check_region
 from imagine_deblur.support.files import Source, Target, check_jpeg_name, choose_target
 from imagine_deblur.support.sharing import Turns
 
@@ -134,6 +136,7 @@ class Session:
         out: Frame | None = None,
         psf: PSF | PsfField | None = None,
         analysis: Analysis | None = None,
+        region: Region | None = None,
         progress: Progress | None = None,
     ) -> tuple[Frame, Report]:
         """Restore an array.
@@ -150,13 +153,17 @@ class Session:
         analysis : Analysis, optional
             What `analyse` found. Nothing is looked for in this frame then, so that the parts of one
             scene are restored alike.
+        region : (slice, slice), optional
+            Rows and columns that are wanted; the rest is context. What comes back is what the
+            whole would hold there, for the network's work on the region alone.
         progress : callable, optional
             As for `process`.
 
         Returns
         -------
         restored : ndarray
-            `out`, or a new array of the shape and dtype of `image`. float32 values are not clipped.
+            `out`, or a new array of the shape and dtype of `image` or its region. float32 values
+            are not clipped.
         report : Report
 
         Raises
@@ -164,13 +171,15 @@ class Session:
         InputImageError
             Another type, shape, layout or range; the message names the conversion.
         OptionsError
-            `out` cannot receive the result.
+            `out` cannot receive the result; a region that is empty or leaves the image.
         SessionBusyError
             Called from this session's own progress callback.
         """
         frame = check_frame(image, max_pixels=self.options.max_pixels)
+        if region is not None:
+            check_region(region, frame)
         if out is not None:
-            check_out(out, frame)
+            check_out(out, frame if region is None else frame[region])
 
         def found(capture: Capture) -> Analysis:
             if analysis is not None:
@@ -178,7 +187,7 @@ class Session:
             return self.parts.analyse(capture, self._given(psf))
 
         with self._turns.one():
-            return restore_frame(self.parts, frame, out, found, progress)
+            return restore_frame(self.parts, frame, out, found, progress, region)
 
     @on_frame_thread
     def analyse(self, images: Sequence[Frame], *, psf: PSF | PsfField | None = None) -> Analysis:

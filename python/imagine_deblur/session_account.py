@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from imagine_deblur._version import VERSION
 from imagine_deblur.capture.result import Analysis
 from imagine_deblur.engines.model import IDENTITY
+from imagine_deblur.planning import Region
 from imagine_deblur.report import Report
 from imagine_deblur.restoration.pieces import BLOCK
-from imagine_deblur.restoration.reblur_check import CAPTURE, KEPT, WIENER
-from imagine_deblur.session_parts import Parts, Run
+from imagine_deblur.restoration.reblur_check import CAPTURE, KEPT, WIENER, ReblurCheck
+from imagine_deblur.session_frame import Run
+from imagine_deblur.session_parts import Parts
 from imagine_deblur.support.process_memory import status_bytes
 
 _PHASES = ("read", "linear", "gather", "engine", "store", "review", "write")
@@ -59,6 +61,7 @@ def report_of(
     output: str | None,
     times: tuple[float, float],
     error_map: NDArray[np.float64] | None = None,
+    region: Region | None = None,
 ) -> Report:
     """Return the report of a frame that has run.
 
@@ -78,7 +81,10 @@ def report_of(
         `time.perf_counter` at the start, and when the analysis stood.
     error_map : (n, m) float64 ndarray, optional
         See `Report.error_map`.
+    region : Region, optional
+        What was wanted of the frame; the report is of it alone.
     """
+    wanted = shape[:2] if region is None else tuple(s.stop - s.start for s in region)
     seconds = {"estimate": times[1] - times[0]}
     seconds |= {phase: native[f"{phase}_seconds"] for phase in _PHASES}
     seconds["total"] = time.perf_counter() - times[0]
@@ -87,8 +93,8 @@ def report_of(
     return Report(
         source=source,
         output=output,
-        rows=shape[0],
-        columns=shape[1],
+        rows=wanted[0],
+        columns=wanted[1],
         bands=shape[2],
         restored=run.model is not IDENTITY,
         model=run.model.name,
@@ -111,7 +117,7 @@ def report_of(
         replaced_blocks=native["replaced_blocks"],
         quality=native.get("quality"),
         output_bytes=native.get("output_bytes"),
-        block_map=_block_map(run, shape),
+        block_map=_block_map(run, shape, region),
         error_map=error_map,
         threads=parts.threads,
         warnings=found.warnings,
@@ -128,10 +134,20 @@ def _psf_of(found: Analysis) -> dict[str, Any] | None:
     return {"id": psf.id, **psf.to_dict(), **errors}
 
 
-def _block_map(run: Run, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+def blocks_of(
+    check: ReblurCheck, shape: tuple[int, int, int], region: Region | None
+) -> NDArray[np.uint8]:
+    """Return what became of each block of a frame, or of those that a region touches."""
+    mask = check.frame_mask(shape[0], shape[1])
+    if region is None:
+        return mask
+    return mask[tuple(slice(s.start // BLOCK, -(-s.stop // BLOCK)) for s in region)]
+
+
+def _block_map(run: Run, shape: tuple[int, int, int], region: Region | None) -> NDArray[np.uint8]:
     """What each block is, see `Report.block_map`."""
     check = None if run.stage is None else run.stage.reblur_check
     if check is not None and run.model.is_network:
-        return check.frame_mask(shape[0], shape[1])
+        return blocks_of(check, shape, region)
     kind = KEPT if run.model.is_network else WIENER if run.model.linear else CAPTURE
-    return np.full((-(-shape[0] // BLOCK), -(-shape[1] // BLOCK)), kind, np.uint8)
+    return np.full_like(blocks_of(ReblurCheck(), shape, region), kind)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 from imagine_deblur import _core
 from imagine_deblur.capture.analysis import analyse
@@ -13,76 +12,27 @@ from imagine_deblur.capture.result import Analysis, Capture
 from imagine_deblur.capture.ring_gain import RingGains
 from imagine_deblur.engines.deadline import Chooser
 from imagine_deblur.engines.model import IDENTITY, WIENER, Model, build_engine, resolve_model
-from imagine_deblur.errors import MemoryBudgetError
 from imagine_deblur.options import Options
-from imagine_deblur.planning import SHORTER_TILES, Budget, base_bytes, check_group, pool_bytes
+from imagine_deblur.planning import (
+    SHORTER_TILES,
+    Budget,
+    EngineMemory,
+    FrameJob,
+    Region,
+    base_bytes,
+    check_group,
+    plan_frame,
+)
 from imagine_deblur.restoration.reblur_check import ReblurCheck
 from imagine_deblur.restoration.stage import WienerStage
 from imagine_deblur.restoration.wiener import WienerSpec
+from imagine_deblur.session_frame import Run
 from imagine_deblur.session_thread import FrameThread
-from imagine_deblur.support.arrays import Samples
 from imagine_deblur.support.process_memory import host_bytes, return_free_memory
 from imagine_deblur.support.sharing import keep_for_ever
 
-Progress = Callable[[float], object]
-
-
-@dataclass(frozen=True)
-class Run:
-    """What one frame runs through.
-
-    Attributes
-    ----------
-    model : Model
-    folds : int
-        Of the self-ensemble.
-    spec : WienerSpec or None
-        The planes of the linear stage.
-    engine, stage, pool, workers, options
-        As `imagine_deblur._core.run_jpeg` takes them.
-    thread : FrameThread
-        Where it runs.
-    """
-
-    model: Model
-    folds: int
-    spec: WienerSpec | None
-    engine: _core.Engine
-    stage: WienerStage | None
-    pool: _core.BufferPool
-    workers: _core.WorkerPool
-    options: _core.PipelineOptions
-    thread: FrameThread
-
-    def jpeg(
-        self, reader: _core.JpegReader, output: _core.JpegOutput, progress: Progress | None
-    ) -> tuple[dict[str, Any], bytes | None]:
-        """Restore what a reader reads; return the core's account, and the bytes without a file."""
-        with self.thread.pinned(self.engine.name):
-            return _core.run_jpeg(
-                reader,
-                output,
-                self.engine,
-                self.stage,
-                self.pool,
-                self.workers,
-                self.options,
-                _keep_going(progress, self.thread),
-            )
-
-    def array(self, image: Samples, out: Samples, progress: Progress | None) -> dict[str, Any]:
-        """Restore an array into another; return the core's account."""
-        with self.thread.pinned(self.engine.name):
-            return _core.run_array(
-                image,
-                out,
-                self.engine,
-                self.stage,
-                self.pool,
-                self.workers,
-                self.options,
-                _keep_going(progress, self.thread),
-            )
+_PAGE = 1 << 16  # of the largest processors; a pool is rounded up to its own
+_PLANS_KEPT = 64
 
 
 class Parts:
@@ -131,10 +81,10 @@ class Parts:
         self._engine: tuple[tuple[object, ...], _core.Engine] | None = None
         self._stage: tuple[tuple[object, ...], WienerStage] | None = None
         self._pool: _core.BufferPool | None = None
-        self._whole: dict[tuple[object, ...], int] = {}  # bytes of whole frames, by sizes
-        self._base = 0  # bytes with the engine loaded, before its first tile
-        # Margin and tile side that fitted where the one asked for did not, by frame and model.
-        self._sides: dict[tuple[object, ...], tuple[int, int]] = {}
+        self._plans: dict[
+            tuple[object, ...], _core.FramePlan
+        ] = {}  # so that warm frames ask nobody
+        self._memory: dict[tuple[object, ...], EngineMemory] = {}  # of engines that were open
 
     def close(self) -> None:
         """Give threads, memory and the engine back."""
@@ -189,7 +139,14 @@ class Parts:
             raise_unknown=self.options.without_information == "error",
         )
 
-    def prepare(self, shape: tuple[int, int, int], found: Analysis, *, float32: bool) -> Run:
+    def prepare(
+        self,
+        shape: tuple[int, int, int],
+        found: Analysis,
+        *,
+        float32: bool,
+        region: Region | None = None,
+    ) -> Run:
         """Return the parts for a frame.
 
         Parameters
@@ -200,6 +157,8 @@ class Parts:
             Of the capture.
         float32 : bool
             The samples are float32, not uint8.
+        region : Region, optional
+            What is wanted of it.
 
         Raises
         ------
@@ -217,12 +176,19 @@ class Parts:
         workers = self._threads()
         spec = model.wiener_spec(found.filter_nsr, checked=self.options.reblur_check)
         stage = self._stage_for(found, spec, model)
-        engine, options, wanted = self._fit(model, folds, stage, spec, shape, float32)
-        if self._pool is None or self._pool.capacity != wanted:
+        job = FrameJob(shape, model, spec, stage, float32, region, self.options.overlap)
+        plan = self._plan(job, folds)
+        engine = self.engine_for(
+            model, folds, plan.tiles.tile_rows, plan.tiles.tile_columns, shape[2]
+        )
+        if (
+            self._pool is None
+            or not plan.pool_bytes <= self._pool.capacity < plan.pool_bytes + _PAGE
+        ):
             self._pool = None
             folder = "" if self.options.temp_dir is None else os.fspath(self.options.temp_dir)
-            self._pool = _core.BufferPool(wanted, folder=folder)
-        return Run(model, folds, spec, engine, stage, self._pool, workers, options, self.thread)
+            self._pool = _core.BufferPool(plan.pool_bytes, folder=folder)
+        return Run(model, folds, spec, engine, stage, self._pool, workers, plan, self.thread)
 
     @staticmethod
     def _gains_of(model: Model, found: Analysis) -> RingGains | None:
@@ -253,67 +219,27 @@ class Parts:
             self._workers = _core.WorkerPool(self.threads, pin=pin, processors=processors)
         return self._workers
 
-    def _fit(
-        self,
-        model: Model,
-        folds: int,
-        stage: WienerStage | None,
-        spec: WienerSpec | None,
-        shape: tuple[int, int, int],
-        float32: bool,
-    ) -> tuple[_core.Engine, _core.PipelineOptions, int]:
-        """Return engine, options and pool bytes with the longest tiles whose strips fit.
-
-        Tiles of a local network change the picture's memory, not the picture. Others keep the
-        side that was asked for.
-        """
-        overlap = 0 if model.local else self.options.overlap
-        options = _core.PipelineOptions(
-            inputs=model.input_indices(shape[2], spec),
-            overlap=overlap,
-            multiple_of=model.multiple_of,
-            drop_scratch=True,
-            require_numbers=model.is_network and (stage is None or stage.reblur_check is None),
-        )
-        key = (model.name, model.sha256, folds, spec, shape, float32)
-        asked = self.options.tile
+    def _plan(self, job: FrameJob, folds: int) -> _core.FramePlan:
+        """Return the plan of a frame, the one of frames like it before."""
+        key = (*job.key, folds)
+        plan = self._plans.get(key)
+        # How far the filters reach is looked for where a frame is cut.
+        if plan is not None and (
+            plan.strips * plan.groups == 1 or plan.margin_rows == _margin(job.stage)
+        ):
+            return plan
+        model, asked = job.model, self.options.tile
+        opened = (model.name, model.sha256, folds)
+        if opened not in self._memory:
+            tiles = job.tiles(asked)
+            self.engine_for(model, folds, tiles.tile_rows, tiles.tile_columns, job.shape[2])
         sides = [asked, *(s for s in SHORTER_TILES if s < asked and model.local)]
-        if key in self._sides:  # how far the filters reach is looked for where memory is tight
-            margin, fitted = self._sides[key]
-            if margin == _margin(stage):
-                sides = sides[sides.index(fitted) :]
-        for side in sides:
-            plan = _core.TilePlan(
-                shape[0],
-                shape[1],
-                tile_rows=model.tile_side(side),
-                tile_columns=model.tile_side(side),
-                overlap=overlap,
-                halo=model.halo,
-                multiple_of=model.multiple_of,
-                may_shrink=model.fixed_side is None,
-            )
-            engine = self.engine_for(model, folds, plan.tile_rows, plan.tile_columns, shape[2])
-            try:
-                wanted = pool_bytes(
-                    shape,
-                    float32=float32,
-                    engine=engine,
-                    engine_bytes=model.working_bytes(plan.tile_rows, plan.tile_columns),
-                    stage=stage,
-                    options=options,
-                    plan=plan,
-                    budget=Budget(self.options.ram_bytes, self._host, self._base),
-                    known=self._whole,
-                )
-            except MemoryBudgetError:
-                if side == sides[-1]:
-                    raise
-                continue
-            if side != asked:
-                self._sides[key] = _margin(stage), side
-            return engine, options, wanted
-        raise AssertionError("no tile side was tried")
+        budget = Budget(self.options.ram_bytes, self._host)
+        plan = plan_frame(job, sides, self._memory[opened], budget)
+        if len(self._plans) >= _PLANS_KEPT:
+            self._plans.clear()
+        self._plans[key] = plan
+        return plan
 
     def _stage_for(
         self, found: Analysis, spec: WienerSpec | None, model: Model
@@ -365,9 +291,17 @@ class Parts:
                 build_engine(model, options, self._threads(), rows, columns, bands),
             )
             return_free_memory()
-            weights = 0 if model.descriptor is None else model.descriptor.path.stat().st_size
-            self._base = self._host + base_bytes(self._engine[1].name, weights, rows * columns)
+            self._memory[model.name, model.sha256, folds] = self._memory_of(model, rows, columns)
         return self._engine[1]
+
+    def _memory_of(self, model: Model, rows: int, columns: int) -> EngineMemory:
+        """What the open engine takes."""
+        assert self._engine is not None
+        engine = self._engine[1]
+        weights = 0 if model.descriptor is None else model.descriptor.path.stat().st_size
+        base = self._host + base_bytes(engine.name, weights)
+        working = engine.working_bytes or model.working_bytes(rows, columns)
+        return EngineMemory(base, working / (rows * columns), engine.working_bytes > 0)
 
     def reopen_engine(self) -> _core.Engine:
         """Open the engine in use afresh, from its file.
@@ -385,15 +319,3 @@ class Parts:
 
 def _margin(stage: WienerStage | None) -> int:
     return 0 if stage is None else stage.margin_rows()
-
-
-def _keep_going(progress: Progress | None, thread: FrameThread) -> Callable[[float], bool] | None:
-    if progress is None and not thread.polite:
-        return None
-
-    def keep_going(fraction: float) -> bool:
-        if progress is not None:
-            progress(fraction)
-        return not thread.stopped
-
-    return keep_going

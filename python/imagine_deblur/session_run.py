@@ -19,9 +19,11 @@ from imagine_deblur.capture.result import Analysis, Capture
 from imagine_deblur.coding import write_frame
 from imagine_deblur.engines.model import IDENTITY
 from imagine_deblur.errors import EstimationError
+from imagine_deblur.planning import Region
 from imagine_deblur.report import Report
-from imagine_deblur.session_account import facts, report_of
-from imagine_deblur.session_parts import Parts, Progress, Run
+from imagine_deblur.session_account import blocks_of, facts, report_of
+from imagine_deblur.session_frame import Progress, Run
+from imagine_deblur.session_parts import Parts
 from imagine_deblur.support.arrays import Frame, as_samples, deliver
 from imagine_deblur.support.files import (
     Source,
@@ -58,7 +60,6 @@ def process_file(
     check_jpeg_name(target)
     file = JpegFile(data, options)
     found = parts.analyse(file.capture, given)
-    file.forget_samples()
     estimated = time.perf_counter()
     if isinstance(target, Path):
         with replacing(target, overwrite=options.overwrite) as descriptor:
@@ -90,7 +91,7 @@ def _run_file(
         return _Outcome(run, found, native, encoded)
 
     done = once(found, progress)
-    doubted = _doubted(parts, done, file.shape)
+    doubted = _doubted(parts, done, file.shape, None)
     if doubted is None:
         return done
     if descriptor >= 0:  # what was written is not worth keeping
@@ -106,29 +107,33 @@ def restore_frame(
     out: Frame | None,
     analyse: Callable[[Capture], Analysis],
     progress: Progress | None,
+    region: Region | None = None,
 ) -> tuple[Frame, Report]:
     """Restore an array that was checked, see `Session.restore_with_report`."""
     started = time.perf_counter()
     samples = as_samples(frame)
     shape = (frame.shape[0], frame.shape[1], 1 if frame.ndim == 2 else 3)
+    shown = samples if region is None else samples[region]
+    first = None if region is None else (region[0].start, region[1].start)
     direct = samples is frame  # else 16 bits, restored as float32
-    receives = np.empty_like(samples) if out is None or not direct else out
+    receives = np.empty(shown.shape, shown.dtype) if out is None or not direct else out
     found = analyse(Capture(lambda: [samples]))
     estimated = time.perf_counter()
 
     def once(found: Analysis, progress: Progress | None) -> _Outcome:
-        run = parts.prepare(shape, found, float32=samples.dtype == np.float32)
-        return _Outcome(run, found, run.array(samples, receives, progress))  # type: ignore[arg-type]
+        float32 = samples.dtype == np.float32
+        run = parts.prepare(shape, found, float32=float32, region=region)
+        return _Outcome(run, found, run.array(samples, receives, progress, first))  # type: ignore[arg-type]
 
     done = once(found, progress)
-    if (doubted := _doubted(parts, done, shape)) is not None:
+    if (doubted := _doubted(parts, done, shape, region)) is not None:
         done = once(doubted, None)
     result: Frame = receives
     if not direct:
-        result = np.empty_like(frame) if out is None else out
+        result = np.empty(shown.shape, frame.dtype) if out is None else out
         deliver(receives, result)  # type: ignore[arg-type]
     times = (started, estimated)
-    strips = (samples[top : top + SIDE] for top in range(0, shape[0], SIDE))
+    strips = (shown[top : top + SIDE] for top in range(0, shown.shape[0], SIDE))
     return result, report_of(
         parts,
         done.run,
@@ -139,6 +144,7 @@ def restore_frame(
         output=None,
         times=times,
         error_map=_errors_of(parts, done, lambda: strips),
+        region=region,
     )
 
 
@@ -151,7 +157,9 @@ def _errors_of(
     return error_map(strips(), done.found)
 
 
-def _doubted(parts: Parts, done: _Outcome, shape: tuple[int, int, int]) -> Analysis | None:
+def _doubted(
+    parts: Parts, done: _Outcome, shape: tuple[int, int, int], region: Region | None
+) -> Analysis | None:
     """What is to be believed of a frame whose restoration the reblur check did not; else None.
 
     Raises
@@ -162,7 +170,7 @@ def _doubted(parts: Parts, done: _Outcome, shape: tuple[int, int, int]) -> Analy
     check = None if done.run.stage is None else done.run.stage.reblur_check
     if check is None or not parts.passes_wild:
         return None
-    doubted = policy.passed_if_refuted(done.found, check.frame_mask(shape[0], shape[1]))
+    doubted = policy.passed_if_refuted(done.found, blocks_of(check, shape, region))
     if doubted.passed is None:
         return None
     if parts.options.without_information == "error":

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <random>
 #include <stdexcept>
 #include <string>
@@ -124,29 +125,33 @@ class RowMeanStage final : public LinearStage {
  public:
   RowMeanStage(Frame& frame, int reach) : frame_(frame), reach_(reach) {}
 
-  int plane_count(int bands) const override { return bands; }
-  int margin_rows() const override { return reach_; }
-  std::size_t scratch_bytes(int rows, int columns, int bands) const override {
-    return static_cast<std::size_t>(rows) * static_cast<std::size_t>(columns) *
-           static_cast<std::size_t>(bands);
-  }
+  int reach() const { return reach_; }
   void restore(const Strip& strip) override {
     const FrameShape& shape = frame_.shape;
-    CHECK(strip.index == restored_++);
+    CHECK(strip.index == restored_);
+    CHECK(strip.columns.first <= made_ && strip.columns.last <= shape.columns);
+    CHECK(strip.columns.size() <= strip.group_columns);
+    made_ = strip.columns.last;
+    if (made_ == shape.columns) {
+      made_ = 0;
+      ++restored_;
+    }
     CHECK(strip.window.first >= 0 && strip.window.last <= shape.rows);
     CHECK(strip.planes.first >= strip.window.first && strip.planes.last <= strip.window.last);
     CHECK(strip.window.first <= std::max(0, strip.planes.first - reach_));
     CHECK(strip.window.last >= std::min(shape.rows, strip.planes.last + reach_));
     CHECK(static_cast<int>(strip.capture.size()) == shape.bands);
     CHECK(static_cast<int>(strip.linear.size()) == shape.bands);
-    CHECK(strip.scratch.size() >=
-          scratch_bytes(strip.window.size(), shape.columns, shape.bands));
+    CHECK(strip.scratch.size() >= static_cast<std::size_t>(strip.window.size()));
     std::fill(strip.scratch.begin(), strip.scratch.end(), std::byte{0x5A});
     for (int band = 0; band < shape.bands; ++band) {
       const PlaneWindow& capture = strip.capture[static_cast<std::size_t>(band)];
       const PlaneWindow& linear = strip.linear[static_cast<std::size_t>(band)];
       CHECK(capture.first_row == strip.window.first && capture.view.rows == strip.window.size());
       CHECK(linear.first_row == strip.planes.first && linear.view.rows == strip.planes.size());
+      CHECK(linear.first_column == strip.columns.first &&
+            linear.view.columns == strip.columns.size() &&
+            linear.frame_columns == shape.columns);
       for (int row = strip.window.first; row < strip.window.last; ++row) {
         for (int column = 0; column < shape.columns; ++column) {
           const double one = shape.type == SampleType::kUint8 ? 255.0 : 1.0;
@@ -156,18 +161,29 @@ class RowMeanStage final : public LinearStage {
       for (int row = strip.planes.first; row < strip.planes.last; ++row) {
         const int first = std::max(0, row - reach_);
         const int last = std::min(shape.rows, row + reach_ + 1);
-        for (int column = 0; column < shape.columns; ++column) {
+        for (int column = strip.columns.first; column < strip.columns.last; ++column) {
           double sum = 0;
           for (int r = first; r < last; ++r) sum += sample_of(capture, r, column);
-          set_sample(linear, row, column, sum / (last - first));
+          set_sample(linear, row, column - strip.columns.first, sum / (last - first));
         }
       }
     }
   }
   int review(const Strip& strip) override {
     CHECK(strip.index == reviewed_++);
-    CHECK(strip.finished.first == finished_);
+    CHECK(reviewed_ == 1 || strip.finished.first == finished_);
     finished_ = strip.finished.last;
+    // Beside what tiles stored the base planes show.
+    for (int row = strip.finished.first; row < strip.finished.last; ++row) {
+      for (int column = 0; column < frame_.shape.columns; ++column) {
+        if (column == strip.finished_columns.first) column = strip.finished_columns.last;
+        if (column >= frame_.shape.columns) break;
+        const double one = frame_.shape.type == SampleType::kUint8 ? 1.0 / 255 : 1e-6;
+        CHECK(std::abs(sample_of(strip.restored[0], row, column) -
+                       std::clamp(sample_of(strip.linear[0], row, column), one > 1e-3 ? 0.0 : -9.0,
+                                  one > 1e-3 ? 1.0 : 9.0)) <= one);
+      }
+    }
     return 2;
   }
 
@@ -177,7 +193,8 @@ class RowMeanStage final : public LinearStage {
  private:
   Frame& frame_;
   int reach_;
-  int restored_ = 0;
+  int restored_ = 0;  // strips
+  int made_ = 0;      // columns of the next one
   int reviewed_ = 0;
   int finished_ = 0;
 };
@@ -221,17 +238,55 @@ std::vector<int> first_planes(int count, int first = 0) {
   return out;
 }
 
-// Runs with a pool of exactly the planned bytes for strips of `tile_rows` rows of tiles, and looks
-// at the counters.
-PipelineReport run_planned(Frame& in, Frame& out, Engine& engine, LinearStage* stage,
-                           Executor& executor, const PipelineOptions& options, int tile_rows) {
-  const std::size_t bytes = pipeline_bytes(in.shape, engine, stage, options, tile_rows);
-  BufferPool pool({.bytes = bytes, .anonymous = true});
+// How a frame is cut; the rest of a plan follows from the parts.
+struct Cut {
+  int overlap = 0;
+  int multiple_of = 1;
+  std::vector<int> inputs;
+  int strip_height = 1 << 20;
+  int group_width = 1 << 20;
+  bool drop_memory = false;
+  std::optional<Rect> region = {};
+};
+
+FramePlan plan_of(const FrameShape& shape, const Engine& engine, const Cut& cut,
+                  const RowMeanStage* stage) {
+  const EngineSpec& spec = engine.spec();
+  FramePlan plan{.tiles = TilePlan(shape.rows, shape.columns,
+                                   {.rows = spec.tile_rows,
+                                    .columns = spec.tile_columns,
+                                    .overlap = spec.local ? 0 : cut.overlap,
+                                    .halo = spec.halo,
+                                    .multiple_of = cut.multiple_of,
+                                    .may_shrink = false},
+                                   cut.region),
+                 .bands = shape.bands,
+                 .type = shape.type,
+                 .output_bands = spec.output_bands,
+                 .inputs = cut.inputs,
+                 .linear_planes = stage != nullptr ? shape.bands : 0,
+                 .constants = {},
+                 .strip_height = cut.strip_height,
+                 .group_width = cut.group_width,
+                 .margin_rows = stage != nullptr ? stage->reach() : 0,
+                 .scratch_bytes = 0,
+                 .drop_memory = cut.drop_memory};
+  if (stage != nullptr) plan.scratch_bytes = static_cast<std::size_t>(plan.window_rows()) * 100;
+  plan.check();
+  return plan;
+}
+
+// Runs with a pool of exactly the planned bytes, and looks at the counters.
+PipelineReport run_planned(Frame& in, Frame& out, Engine& engine, RowMeanStage* stage,
+                           Executor& executor, const Cut& cut) {
+  const FramePlan plan = plan_of(in.shape, engine, cut, stage);
+  BufferPool pool({.bytes = plan.pool_bytes(), .anonymous = true});
   ArraySource source(in.view());
-  ArraySink sink(out.view());
+  const Rect region = plan.tiles.region();
+  ArraySink sink(out.view(), region.top, region.left);
   double last = -1;
   const PipelineReport report =
-      run_pipeline(source, sink, engine, stage, pool, executor, options, [&](double fraction) {
+      run_pipeline(source, sink, engine, stage, pool, executor, plan, [&](double fraction) {
         CHECK(fraction >= last && fraction <= 1.0);
         last = fraction;
         return true;
@@ -242,6 +297,10 @@ PipelineReport run_planned(Frame& in, Frame& out, Engine& engine, LinearStage* s
   CHECK(statistics.refused == 0);
   CHECK(report.planned_bytes <= pool.capacity());  // which is rounded up to pages
   CHECK(statistics.high_water <= report.planned_bytes);
+  for (const std::size_t phase : {plan.linear_phase_bytes(), plan.tile_phase_bytes(),
+                                  plan.review_phase_bytes()}) {
+    CHECK(phase > 0 && phase <= plan.pool_bytes());
+  }
   return report;
 }
 
@@ -301,13 +360,14 @@ void identity_is_exact() {
                            .tile_rows = c.tile_rows,
                            .tile_columns = c.tile_columns,
                            .halo = {c.halo, c.halo}});
-    const PipelineOptions options{.multiple_of = c.multiple_of,
-                                  .inputs = first_planes(c.shape.bands,
-                                                         over_stage ? c.shape.bands : 0),
-                                  .drop_scratch = pick(random, 0, 1) == 1};
+    const Cut cut{.multiple_of = c.multiple_of,
+                  .inputs = first_planes(c.shape.bands, over_stage ? c.shape.bands : 0),
+                  .strip_height = pick(random, 1, 4),
+                  .group_width = pick(random, 1, 4),
+                  .drop_memory = pick(random, 0, 1) == 1};
     const auto executor = random_executor(random);
-    const PipelineReport report = run_planned(in, out, engine, over_stage ? &stage : nullptr,
-                                              *executor, options, pick(random, 1, 4));
+    const PipelineReport report =
+        run_planned(in, out, engine, over_stage ? &stage : nullptr, *executor, cut);
     CHECK(in.distance(out) == 0.0);
     CHECK(report.replaced_blocks == (over_stage ? 2 * report.strips : 0));
     if (over_stage) CHECK(stage.finished() == c.shape.rows && stage.reviewed() == report.strips);
@@ -329,29 +389,28 @@ void identity_blends_to_rounding() {
                            .tile_columns = c.tile_columns,
                            .halo = {c.halo, c.halo},
                            .local = false});
-    const PipelineOptions options{.overlap = c.overlap,
-                                  .multiple_of = c.multiple_of,
-                                  .inputs = first_planes(c.shape.bands)};
+    const Cut cut{.overlap = c.overlap,
+                  .multiple_of = c.multiple_of,
+                  .inputs = first_planes(c.shape.bands),
+                  .strip_height = pick(random, 1, 4)};
     const auto executor = random_executor(random);
-    run_planned(in, out, engine, nullptr, *executor, options, pick(random, 1, 4));
+    run_planned(in, out, engine, nullptr, *executor, cut);
     CHECK(in.distance(out) <= (c.shape.type == SampleType::kUint8 ? 0.0 : 1e-6));
   }
 }
 
-// Rows and strips of any height give what one strip gives, bit for bit, with a stage that looks
-// `reach` rows around and an engine that looks `halo` around.
+// Strips and groups of any size, and any region, give what one strip gives, bit for bit, with a stage
+// that looks `reach` rows around and an engine that looks `halo` around.
 void strips_and_tiles_equal_the_whole() {
   Random random(3);
   for (int i = 0; i < 60; ++i) {
     const Case c = random_case(random);
     Frame in(c.shape);
     Frame whole(c.shape);
-    Frame cut(c.shape);
     in.fill(random);
     const int reach = pick(random, 0, 20);
     SerialExecutor serial;
-    const PipelineOptions options{.multiple_of = c.multiple_of,
-                                  .inputs = first_planes(c.shape.bands, c.shape.bands)};
+    const std::vector<int> inputs = first_planes(c.shape.bands, c.shape.bands);
     {
       RowMeanStage stage(in, reach);
       const auto side = [&](int length) {
@@ -359,16 +418,42 @@ void strips_and_tiles_equal_the_whole() {
         return grown + (c.multiple_of - grown % c.multiple_of) % c.multiple_of;
       };
       BoxEngine engine(c.shape.bands, side(c.shape.rows), side(c.shape.columns), c.halo);
-      const PipelineReport report = run_planned(in, whole, engine, &stage, serial, options, 1);
+      const PipelineReport report = run_planned(in, whole, engine, &stage, serial,
+                                                {.multiple_of = c.multiple_of, .inputs = inputs});
       CHECK(report.tiles == 1 && report.strips == 1 && report.margin_rows == 0);
     }
     RowMeanStage stage(in, reach);
     BoxEngine engine(c.shape.bands, c.tile_rows, c.tile_columns, c.halo);
     const auto executor = random_executor(random);
-    const PipelineReport report =
-        run_planned(in, cut, engine, &stage, *executor, options, pick(random, 1, 3));
+    Cut how{.multiple_of = c.multiple_of,
+            .inputs = inputs,
+            .strip_height = pick(random, 1, 3),
+            .group_width = pick(random, 1, 3),
+            .drop_memory = pick(random, 0, 1) == 1};
+    Rect region{0, 0, c.shape.rows, c.shape.columns};
+    if (pick(random, 0, 1) == 1) {
+      const auto part = [&](int size, int& first, int& last) {
+        first = pick(random, 0, size - 1) / c.multiple_of * c.multiple_of;
+        last = pick(random, first + 1, size);
+      };
+      part(c.shape.rows, region.top, region.bottom);
+      part(c.shape.columns, region.left, region.right);
+      how.region = region;
+    }
+    FrameShape shown = c.shape;
+    shown.rows = region.rows();
+    shown.columns = region.columns();
+    Frame out(shown);
+    const PipelineReport report = run_planned(in, out, engine, &stage, *executor, how);
     CHECK(report.margin_rows == (report.strips > 1 ? reach : 0));
-    CHECK(whole.distance(cut) == 0.0);
+    CHECK(stage.reviewed() == report.strips && stage.finished() == region.bottom);
+    for (int r = 0; r < shown.rows; ++r) {
+      for (int column = 0; column < shown.columns; ++column) {
+        for (int b = 0; b < shown.bands; ++b) {
+          CHECK(out.at(r, column, b) == whole.at(region.top + r, region.left + column, b));
+        }
+      }
+    }
   }
 }
 
@@ -412,9 +497,6 @@ class CountingSink final : public FrameSink {
 class BrokenStage final : public LinearStage {
  public:
   BrokenStage(int restores, int reviews) : restores_(restores), reviews_(reviews) {}
-  int plane_count(int) const override { return 0; }
-  int margin_rows() const override { return 3; }
-  std::size_t scratch_bytes(int, int, int) const override { return 100'000; }
   void restore(const Strip&) override {
     if (restores_-- == 0) throw Broken("restore");
   }
@@ -447,7 +529,11 @@ void failures_propagate_and_leave_nothing() {
   Random random(4);
   Frame frame({97, 41, 1, SampleType::kUint8});
   frame.fill(random);
-  const PipelineOptions options{.inputs = {0}, .drop_scratch = true};
+  FramePlan plan = plan_of(
+      frame.shape, BrokenEngine(0), {.inputs = {0}, .strip_height = 1, .drop_memory = true},
+      nullptr);
+  plan.margin_rows = 3;
+  plan.scratch_bytes = 100'000;
   constexpr int kNever = 1'000'000;
   enum class What { kSource, kSink, kRestore, kReview, kEngine, kCancel, kCallback };
   for (const What what : {What::kSource, What::kSink, What::kRestore, What::kReview, What::kEngine,
@@ -458,8 +544,7 @@ void failures_propagate_and_leave_nothing() {
     BrokenSink broken_sink;
     CountingSink counting_sink;
     FrameSink& sink = what == What::kSink ? static_cast<FrameSink&>(broken_sink) : counting_sink;
-    BufferPool pool(
-        {.bytes = pipeline_bytes(frame.shape, engine, &stage, options, 1), .anonymous = true});
+    BufferPool pool({.bytes = plan.pool_bytes(), .anonymous = true});
     PinnedPool workers({.threads = 2, .pin = false});
     int calls = 0;
     const KeepGoing keep_going = [&](double) {
@@ -469,7 +554,7 @@ void failures_propagate_and_leave_nothing() {
     };
     std::string caught;
     try {
-      run_pipeline(source, sink, engine, &stage, pool, workers, options, keep_going);
+      run_pipeline(source, sink, engine, &stage, pool, workers, plan, keep_going);
     } catch (const Broken& error) {
       caught = error.what();
     } catch (const Error& error) {
@@ -488,7 +573,7 @@ void failures_propagate_and_leave_nothing() {
     BrokenStage sound_stage(kNever, kNever);
     ArraySource again(frame.view());
     CountingSink whole;
-    run_pipeline(again, whole, sound, &sound_stage, pool, workers, options, nullptr);
+    run_pipeline(again, whole, sound, &sound_stage, pool, workers, plan, nullptr);
     CHECK(whole.written == 97);
   }
 }
@@ -500,8 +585,8 @@ void cancelling_before_the_first_tile() {
   SerialExecutor serial;
   ArraySource source(frame.view());
   CountingSink sink;
-  const PipelineOptions options{.inputs = {0}};
-  CHECK_THROWS(run_pipeline(source, sink, engine, nullptr, pool, serial, options,
+  const FramePlan plan = plan_of(frame.shape, engine, {.inputs = {0}}, nullptr);
+  CHECK_THROWS(run_pipeline(source, sink, engine, nullptr, pool, serial, plan,
                             [](double) { return false; }),
                ErrorKind::kCancelled);
   CHECK(sink.written == 0);
@@ -515,14 +600,15 @@ void a_small_pool_is_refused_with_the_number_that_does() {
   RowMeanStage stage(in, 9);
   IdentityEngine engine({.tile_rows = 32, .tile_columns = 32, .halo = {}});
   SerialExecutor serial;
-  const PipelineOptions options{.inputs = {3, 4, 5}};
+  const FramePlan plan =
+      plan_of(in.shape, engine, {.inputs = {3, 4, 5}, .strip_height = 1}, &stage);
   std::int64_t wanted = 0;
   {
     BufferPool pool({.bytes = 40'000, .anonymous = true});
     ArraySource source(in.view());
     ArraySink sink(out.view());
     try {
-      run_pipeline(source, sink, engine, &stage, pool, serial, options, nullptr);
+      run_pipeline(source, sink, engine, &stage, pool, serial, plan, nullptr);
     } catch (const Error& error) {
       CHECK(error.kind() == ErrorKind::kMemoryBudget);
       CHECK(error.context().allowed < 45'000 && error.context().field == "max_ram");
@@ -534,7 +620,7 @@ void a_small_pool_is_refused_with_the_number_that_does() {
   ArraySource source(in.view());
   ArraySink sink(out.view());
   const PipelineReport report =
-      run_pipeline(source, sink, engine, &stage, pool, serial, options, nullptr);
+      run_pipeline(source, sink, engine, &stage, pool, serial, plan, nullptr);
   CHECK(report.strips == 4);
   CHECK(stage.finished() == 97);
 }
@@ -543,19 +629,49 @@ void planned_bytes_grow_with_the_strip() {
   Frame frame({500, 200, 3, SampleType::kUint8});
   RowMeanStage stage(frame, 10);
   IdentityEngine engine({.tile_rows = 64, .tile_columns = 64, .halo = {}});
-  const PipelineOptions options{.inputs = {0, 1, 2}};
+  const auto bytes = [&](int height) {
+    return plan_of(frame.shape, engine, {.inputs = {0, 1, 2}, .strip_height = height}, &stage)
+        .pool_bytes();
+  };
   std::size_t before = 0;
   for (int height = 1; height <= 8; ++height) {
-    const std::size_t bytes = pipeline_bytes(frame.shape, engine, &stage, options, height);
-    CHECK(bytes > before);
-    before = bytes;
+    CHECK(bytes(height) > before);
+    before = bytes(height);
   }
-  CHECK(pipeline_bytes(frame.shape, engine, &stage, options, 99) == before);
-  CHECK(pipeline_bytes(frame.shape, engine, &stage, options, -1) ==
-        pipeline_bytes(frame.shape, engine, &stage, options, 1));
+  CHECK(bytes(99) == before);
+  CHECK(bytes(-1) == bytes(1));
 }
 
-void options_that_do_not_fit_are_refused() {
+// Constants reach the engine as they are, and take no planes.
+void constants_are_inputs() {
+  Random random(7);
+  Frame in({50, 60, 1, SampleType::kFloat32});
+  Frame out(in.shape);
+  in.fill(random);
+  IdentityEngine engine({.input_planes = 2,
+                         .output_bands = 1,
+                         .first_plane = 1,
+                         .tile_rows = 32,
+                         .tile_columns = 32,
+                         .halo = {}});
+  FramePlan plan = plan_of(in.shape, engine, {.inputs = {0, 0}}, nullptr);
+  const std::size_t bytes = plan.pool_bytes();
+  plan.inputs = {0, 1};
+  CHECK_THROWS(plan.check(), ErrorKind::kOptions);
+  plan.constants = {0.375F};
+  plan.check();
+  CHECK(plan.pool_bytes() == bytes);
+  BufferPool pool({.bytes = bytes, .anonymous = true});
+  ArraySource source(in.view());
+  ArraySink sink(out.view());
+  SerialExecutor serial;
+  run_pipeline(source, sink, engine, nullptr, pool, serial, plan, nullptr);
+  for (int r = 0; r < 50; ++r) {
+    for (int c = 0; c < 60; ++c) CHECK(out.at(r, c, 0) == 0.375);
+  }
+}
+
+void plans_that_do_not_fit_are_refused() {
   const FrameShape colour{40, 40, 3, SampleType::kUint8};
   const FrameShape grey{40, 40, 1, SampleType::kUint8};
   IdentityEngine three({.tile_rows = 32, .tile_columns = 32, .halo = {}});
@@ -564,13 +680,29 @@ void options_that_do_not_fit_are_refused() {
                       .tile_rows = 32,
                       .tile_columns = 32,
                       .halo = {}});
-  CHECK_THROWS(pipeline_bytes(colour, three, nullptr, {.inputs = {0, 1}}, 1), ErrorKind::kOptions);
-  CHECK_THROWS(pipeline_bytes(colour, three, nullptr, {.inputs = {0, 1, 3}}, 1),
-               ErrorKind::kOptions);
-  CHECK_THROWS(pipeline_bytes(colour, three, nullptr, {.inputs = {0, -1, 2}}, 1),
-               ErrorKind::kOptions);
-  CHECK_THROWS(pipeline_bytes(colour, one, nullptr, {.inputs = {0}}, 1), ErrorKind::kOptions);
-  CHECK(pipeline_bytes(grey, three, nullptr, {.inputs = {0, 0, 0}}, 1) > 0);
+  CHECK_THROWS(plan_of(colour, three, {.inputs = {0, 1, 3}}, nullptr), ErrorKind::kOptions);
+  CHECK_THROWS(plan_of(colour, three, {.inputs = {0, -1, 2}}, nullptr), ErrorKind::kOptions);
+  CHECK_THROWS(plan_of(colour, one, {.inputs = {0}}, nullptr), ErrorKind::kOptions);
+  CHECK(plan_of(grey, three, {.inputs = {0, 0, 0}}, nullptr).pool_bytes() > 0);
+  const Cut part{.inputs = {0, 1, 2}, .region = Rect{0, 0, 20, 40}};
+  IdentityEngine blended({.tile_rows = 32, .tile_columns = 32, .halo = {}, .local = false});
+  Cut overlapping = part;
+  overlapping.overlap = 4;
+  CHECK_THROWS(plan_of(colour, blended, overlapping, nullptr), ErrorKind::kOptions);
+  CHECK(plan_of(colour, three, part, nullptr).tiles.size() == 2);
+  // The engine and the frame are those that were planned for.
+  Frame frame(colour);
+  ArraySource source(frame.view());
+  ArraySink sink(frame.view());
+  SerialExecutor serial;
+  BufferPool pool({.bytes = 1 << 22, .anonymous = true});
+  for (const FramePlan& plan :
+       {plan_of(grey, three, {.inputs = {0, 0, 0}}, nullptr),
+        plan_of({40, 41, 3, SampleType::kUint8}, three, {.inputs = {0, 1, 2}}, nullptr),
+        plan_of(colour, three, {.inputs = {0, 1}}, nullptr)}) {
+    CHECK_THROWS(run_pipeline(source, sink, three, nullptr, pool, serial, plan, nullptr),
+                 ErrorKind::kOptions);
+  }
 }
 
 // A grey frame through a colour engine: the mean of its bands, here of three times the same.
@@ -582,7 +714,7 @@ void a_colour_engine_restores_grey_frames() {
   for (const bool local : {true, false}) {
     IdentityEngine engine({.tile_rows = 32, .tile_columns = 32, .halo = {}, .local = local});
     SerialExecutor serial;
-    run_planned(in, out, engine, nullptr, serial, {.overlap = 4, .inputs = {0, 0, 0}}, 1);
+    run_planned(in, out, engine, nullptr, serial, {.overlap = 4, .inputs = {0, 0, 0}});
     CHECK(in.distance(out) == 0.0);
   }
 }
@@ -597,7 +729,8 @@ int main() {
   cancelling_before_the_first_tile();
   a_small_pool_is_refused_with_the_number_that_does();
   planned_bytes_grow_with_the_strip();
-  options_that_do_not_fit_are_refused();
+  constants_are_inputs();
+  plans_that_do_not_fit_are_refused();
   a_colour_engine_restores_grey_frames();
   return 0;
 }

@@ -54,7 +54,9 @@ struct OwnedPlane {
     window = {{samples.data(), type, held, columns,
                static_cast<std::ptrdiff_t>(stride * sizeof(Sample))},
               first_row,
-              frame_rows};
+              frame_rows,
+              0,
+              columns};
   }
   Sample& at(int row, int column) {
     return samples[static_cast<std::size_t>(row - window.first_row) * stride +

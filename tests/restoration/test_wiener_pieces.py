@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from imagine_deblur.degradation.forward import blur
 from imagine_deblur.psf.models import PSF
-from imagine_deblur.restoration import pieces as pieces_module
 from imagine_deblur.restoration.pieces import BLOCK, cut_columns
 from imagine_deblur.restoration.reblur_check import ReblurCheck
 from imagine_deblur.restoration.stage import WienerStage
@@ -21,7 +20,7 @@ from synthetic import natural
 @pytest.mark.parametrize("columns", [4097, 5000, 8192, 11648])
 @pytest.mark.parametrize("margin", [0, 7, 263, 505])
 def test_pieces_cover_the_columns_with_their_margin(columns: int, margin: int) -> None:
-    pieces = cut_columns(columns, lambda: margin)
+    pieces = cut_columns(columns, margin, 4096)
     assert len({piece.width for piece in pieces}) == 1
     written = 0
     for piece in pieces:
@@ -33,33 +32,39 @@ def test_pieces_cover_the_columns_with_their_margin(columns: int, margin: int) -
     assert written == columns
 
 
-def test_pieces_give_the_picture_of_the_whole_width(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_groups_give_the_picture_of_the_whole_width() -> None:
     psf = PSF.defocus(2.0, 0.5)
-    image = np.round(255 * blur(natural(200, 700, seed=3), psf)).astype(np.uint8)
+    image = np.round(255 * blur(natural(200, 900, seed=3), psf)).astype(np.uint8)
 
-    def run(piece_columns: int) -> tuple[NDArray[np.int16], NDArray[np.uint8], int]:
-        monkeypatch.setattr(pieces_module, "_PIECE_COLUMNS", piece_columns)
+    def run(group: int) -> tuple[NDArray[np.int16], NDArray[np.uint8], int]:
         stage = WienerStage(psf, WienerSpec(), reblur_check=ReblurCheck())
-        rows = (0, image.shape[0])
-        strip = SimpleNamespace(window=rows, planes=rows, finished=rows, frame_rows=rows[1])
+        rows, columns = image.shape[:2]
+        strip = SimpleNamespace(window=(0, rows), planes=(0, rows), finished=(0, rows))
+        strip.finished_columns, strip.frame_rows, strip.count = (0, columns), rows, 1
+        strip.group_columns = group
         strip.capture = [np.ascontiguousarray(image[..., band]) for band in range(3)]
-        strip.linear = [np.zeros(image.shape[:2], np.int16) for _ in range(5)]
         strip.restored = [plane.copy() for plane in strip.capture]
-        strip.restored[1][80:110, 330:370] = 255  # an invention across the border of two pieces
-        strip.scratch = np.zeros(stage.scratch_bytes(*image.shape), np.uint8)
-        stage.restore(strip)
+        strip.restored[1][80:110, 430:470] = 255  # an invention across the border of two pieces
+        strip.scratch = np.zeros(stage.scratch_bytes(rows, columns, group), np.uint8)
+        planes = [np.zeros(image.shape[:2], np.int16) for _ in range(5)]
+        for first in range(0, columns, group):
+            strip.columns = (first, min(first + group, columns))
+            strip.linear = [plane[:, first : first + group] for plane in planes]
+            stage.restore(strip)
+        strip.linear = planes
         replaced = stage.review(strip)
-        return np.stack(strip.linear), np.stack(strip.restored), replaced
+        return np.stack(planes), np.stack(strip.restored), replaced
 
-    linear, restored, replaced = run(4096)
-    piece_linear, piece_restored, piece_replaced = run(350)
-    assert replaced == piece_replaced > 0
+    linear, restored, replaced = run(900)
+    group_linear, group_restored, group_replaced = run(450)
+    assert replaced == group_replaced > 0
     step = 4096 / 255
-    assert np.abs(piece_linear[:3].astype(int) - linear[:3]).max() <= 0.25 * step
-    assert np.abs(piece_linear.astype(int) - linear).max() <= step
-    assert np.abs(piece_restored.astype(int) - restored).max() <= 1
+    assert np.abs(group_linear[:3].astype(int) - linear[:3]).max() <= 0.25 * step
+    assert np.abs(group_linear.astype(int) - linear).max() <= step
+    assert np.abs(group_restored.astype(int) - restored).max() <= 1
 
 
 def test_scratch_does_not_grow_with_the_width_of_the_frame() -> None:
     stage = WienerStage(PSF.defocus(2.0, 0.5), WienerSpec())
-    assert stage.scratch_bytes(500, 40_000, 3) < 1.5 * stage.scratch_bytes(500, 4096, 3)
+    wide, narrow = (stage.scratch_bytes(500, columns, 4096) for columns in (40_000, 4096))
+    assert wide < 1.5 * narrow

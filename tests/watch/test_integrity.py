@@ -177,9 +177,10 @@ def test_a_bit_that_flips_in_a_spectrum_is_noticed(moment: int, bit: int) -> Non
         stage = WienerStage(PSF.defocus(2.0), WienerSpec(), checked=True)
         rows = (0, 70)
         strip: Any = SimpleNamespace(window=rows, planes=rows, finished=rows, frame_rows=70)
+        strip.columns, strip.group_columns = (0, 90), 90
         strip.capture = [np.ascontiguousarray(image[..., band]) for band in range(3)]
         strip.linear = [np.zeros((70, 90), np.float32) for _ in range(5)]
-        strip.scratch = np.zeros(stage.scratch_bytes(70, 90, 3), np.uint8)
+        strip.scratch = np.zeros(stage.scratch_bytes(70, 90, 90), np.uint8)
 
         def act(scratch: Any) -> None:
             if flipped and next(blocks) == moment:

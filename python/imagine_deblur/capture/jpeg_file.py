@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -46,6 +46,7 @@ class JpegFile:
         self._data, self._options = data, options
         self._max_memory_bytes = options.ram_bytes // _DECODER_SHARE
         self.reader = self._open()
+        self._read = False  # to its end, into `_samples`
         self.info = self.reader.info
         self.shape: tuple[int, int, int] = (
             self.info["rows"],
@@ -78,7 +79,9 @@ class JpegFile:
 
     def rewind(self) -> None:
         """Begin again at the first row."""
+        self.forget_samples()
         self.reader = self._open()
+        self._read = False
 
     @property
     def capture(self) -> Capture:
@@ -91,10 +94,11 @@ class JpegFile:
     @cached_property
     def _samples(self) -> list[NDArray[np.uint8]]:
         """The whole frame, or evenly spread runs of rows of one that is large."""
-        reader = self._open()  # the other one stays at the first row
         rows, columns = self.shape[:2]
         if rows * columns <= _WHOLE_PIXELS:
-            return [reader.read_rows(rows)]
+            self._read = True
+            return [self.reader.read_rows(rows)]
+        reader = self._open()  # the other one stays at the first row
         run = min(rows, _RUN_ROWS, max(_LEAST_RUN_ROWS, _WHOLE_PIXELS // columns))
         runs = max(1, _WHOLE_PIXELS // (columns * run))
         step = max(run, rows // runs)
@@ -114,6 +118,24 @@ class JpegFile:
     def forget_samples(self) -> None:
         """Give the memory of the samples that were looked at back."""
         self.__dict__.pop("_samples", None)
+
+    def decoded(self, *, keep: bool) -> Callable[[], NDArray[np.uint8]] | None:
+        """Return what gives the frame that was looked at, once; None where it is to be read.
+
+        Parameters
+        ----------
+        keep : bool
+            False gives the frame's memory back: it is decoded again, some rows at a time.
+        """
+        if self._read and not keep:
+            self.rewind()
+        if not self._read:
+            self.forget_samples()
+        return self._take if self._read else None
+
+    def _take(self) -> NDArray[np.uint8]:
+        frame: NDArray[np.uint8] = self.__dict__.pop("_samples")[0]
+        return frame
 
     def warnings(self) -> tuple[str, ...]:
         """Return what was lost on the way in, once the frame was read."""

@@ -129,6 +129,12 @@ class Model:
             return None
         return rows * self.scale
 
+    def output_bands(self, bands: int) -> int:
+        """Return how many bands come back of a frame of `bands`; a grey one takes their mean."""
+        if self.descriptor is not None:
+            return self.descriptor.output_bands
+        return bands if self.function is None else 3
+
     def tile_side(self, longest: int) -> int:
         """Return the longest tile side up to `longest` that the model takes."""
         if (fixed := self.fixed_side) is not None:

@@ -84,9 +84,11 @@ class BlockSums:
         return np.asarray(np.maximum(power, 0.0))
 
 
-def nearest_cells(field: PsfField, strip: Strip, shape: tuple[int, int]) -> NDArray[np.intp]:
-    """Return, for each block of a strip's window, the number of the cell its centre is nearest."""
-    rows = strip.window[0] + np.arange(shape[0]) * BLOCK + BLOCK // 2
+def nearest_cells(
+    field: PsfField, strip: Strip, first_row: int, shape: tuple[int, int]
+) -> NDArray[np.intp]:
+    """Return, for each block from a row on, the number of the cell its centre is nearest."""
+    rows = first_row + np.arange(shape[0]) * BLOCK + BLOCK // 2
     columns = np.arange(shape[1]) * BLOCK + BLOCK // 2
     grid_rows, grid_columns = len(field.grid), len(field.grid[0])
     row = np.minimum(rows * grid_rows // strip.frame_rows, grid_rows - 1)

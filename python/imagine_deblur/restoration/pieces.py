@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 BLOCK = 32
-"""Side of the blocks that the reblur check judges, px; pieces begin and end on their borders."""
-
-_PIECE_COLUMNS = 4096
+"""Side of the blocks that the reblur check judges, px; pieces begin and end at their borders."""
 
 
 @dataclass(frozen=True)
@@ -35,27 +32,43 @@ class Piece:
         return slice(self.write.start - self.read.start, self.write.stop - self.read.start)
 
 
-def cut_columns(columns: int, margin: Callable[[], int]) -> list[Piece]:
-    """Cut a strip's columns into pieces of one width that the transforms can hold.
+def piece_of(write: tuple[int, int], width: int, columns: int) -> Piece:
+    """Return the piece of `width` columns around those that are kept.
+
+    Parameters
+    ----------
+    write : (int, int)
+        First column kept and the one behind the last.
+    width : int
+        Columns read, at least those kept and at most those of the frame: the same for every piece,
+        so that they share their tables. At the frame's border the context is longer on one side.
+    columns : int
+        Of the frame.
+    """
+    context = (width - (write[1] - write[0])) // 2
+    start = min(max(write[0] - context, 0), columns - width)
+    return Piece(slice(start, start + width), slice(*write))
+
+
+def cut_columns(columns: int, context: int, most: int) -> list[Piece]:
+    """Cut a strip's columns into pieces of one width.
 
     Parameters
     ----------
     columns : int
         Of the frame, px.
-    margin : callable
-        Returns the context a piece needs on each side, px; called where there are several.
+    context : int
+        What a piece reads beside what it keeps, on each side, px.
+    most : int
+        Columns that a piece keeps, rounded up to a multiple of `BLOCK`.
 
     Returns
     -------
     list of Piece
-        One for frames up to 4096 px wide. Reads begin, and writes begin and end, on multiples of
-        `BLOCK`; a piece at the frame's border reads as many columns as the others.
+        Reads and writes begin, and writes end, on multiples of `BLOCK`.
     """
-    if columns <= _PIECE_COLUMNS:
-        return [Piece(slice(0, columns), slice(0, columns))]
-    step = -(-columns // -(-columns // _PIECE_COLUMNS))
+    step = -(-columns // -(-columns // most))
     step += -step % BLOCK
-    context = margin()
     context += -context % BLOCK
     width = step + 2 * context
     width += (columns - width) % BLOCK

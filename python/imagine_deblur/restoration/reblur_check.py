@@ -15,6 +15,7 @@ validation scenes of the ISS) and 0.02 dB on `defocus+`, and saved no capture fr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -104,49 +105,58 @@ class ReblurCheck:
                 whole[touched] = np.maximum(whole[touched], line)
         return whole
 
-    def review(self, strip: Strip, blocks: BlockSums) -> int:
+    def review(self, strip: Strip, first_row: int, blocks: BlockSums) -> int:
         """Judge a strip's blocks and replace some of its restored rows.
 
         Parameters
         ----------
         strip : Strip
+        first_row : int
+            Of the frame, where the blocks begin.
         blocks : BlockSums
-            Of the strip's window.
+            Of rows of the strip's window.
 
         Returns
         -------
         int
-            Blocks replaced.
+            Blocks replaced, of those that hold restored pixels.
         """
-        first = (strip.finished[0] - strip.window[0]) // BLOCK
-        last = -(-(strip.finished[1] - strip.window[0]) // BLOCK)
-        residual = blocks.rms_residual()[first:last]
+        finished = tuple(row - first_row for row in strip.finished)
+        own = _touched(finished), _touched(strip.finished_columns)
+        residual = blocks.rms_residual()[own]
         limit = self.limit
         if limit is None:
             limit = max(self.floor, self.factor * float(np.median(residual)))
             limit = min(limit, self.ceiling)
         self.limits.append(limit)
         mask = np.where(residual > limit, np.uint8(WIENER), np.uint8(KEPT))
-        capture_std, restored_std = (s[first:last] for s in blocks.deviations())
-        seen = blocks.reblurred_power()[first:last]
+        capture_std, restored_std = (s[own] for s in blocks.deviations())
+        seen = blocks.reblurred_power()[own]
         silent = (residual <= limit) & (seen < self.information * (residual**2 + _ROUNDING))
         silent |= capture_std < self.flat
         mask[silent & (restored_std > _BUSIER * capture_std)] = CAPTURE
-        self.masks.append(mask)
-        self._first_rows.append(strip.window[0] + first * BLOCK)
+        wide = np.full((mask.shape[0], blocks.shape[1]), KEPT, np.uint8)
+        wide[:, own[1]] = mask
+        top = first_row + own[0].start * BLOCK
+        self.masks.append(wide)
+        self._first_rows.append(top)
         for kind in (WIENER, CAPTURE):
             if np.any(mask == kind):
-                _replace(strip, mask == kind, first * BLOCK, kind, self.base_plane)
+                _replace(strip, wide == kind, top, kind, self.base_plane)
         return int(np.count_nonzero(mask))
+
+
+def _touched(span: Sequence[int]) -> slice:
+    """Blocks that hold any of the samples [first, last)."""
+    return slice(span[0] // BLOCK, -(-span[1] // BLOCK))
 
 
 def _replace(
     strip: Strip, blocks: NDArray[np.bool_], first_row: int, kind: int, base_plane: int
 ) -> None:
-    """Fade another picture into the restored rows where `blocks` is set; rows of the window."""
+    """Fade another picture into the restored rows where `blocks` is set; rows of the frame."""
     columns = strip.capture[0].shape[1]
-    start = strip.window[0]
-    finished = (strip.finished[0] - start, strip.finished[1] - start)
+    finished = strip.finished
     for index in np.flatnonzero(_dilated(blocks).any(axis=1)):
         top = first_row + int(index) * BLOCK
         begin, end = max(top, finished[0]), min(top + BLOCK, finished[1])
@@ -155,9 +165,9 @@ def _replace(
         weight = _fade(blocks, np.arange(begin, end) - first_row, np.arange(columns))
         for band, restored in enumerate(strip.restored):
             if kind == WIENER:
-                source, origin = strip.linear[base_plane + band], strip.planes[0] - start
+                source, origin = strip.linear[base_plane + band], strip.planes[0]
             else:
-                source, origin = strip.capture[band], 0
+                source, origin = strip.capture[band], strip.window[0]
             target = restored[begin - finished[0] : end - finished[0]]
             one = _SAMPLE_ONE[target.dtype.name]
             other = source[begin - origin : end - origin] * (one / _SAMPLE_ONE[source.dtype.name])

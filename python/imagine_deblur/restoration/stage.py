@@ -13,17 +13,21 @@ from imagine_deblur.psf.field import PsfField
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.restoration.block_sums import BlockSums, nearest_cells
 from imagine_deblur.restoration.gains import PlaneGain
-from imagine_deblur.restoration.pieces import BLOCK, Piece, cut_columns
+from imagine_deblur.restoration.pieces import BLOCK, Piece, cut_columns, piece_of
 from imagine_deblur.restoration.reach import gap_px, margin_px
 from imagine_deblur.restoration.reblur_check import ReblurCheck
-from imagine_deblur.restoration.transfer import bank_of, otf_bytes, otf_for, sizes_for
+from imagine_deblur.restoration.transfer import (
+    bank_of,
+    is_radial,
+    otf_bytes,
+    otf_for,
+    scratch_bytes,
+    sizes_for,
+)
 from imagine_deblur.restoration.wiener import WienerSpec, learned_gains
 
 if TYPE_CHECKING:
-    from imagine_deblur._core import Plane, Strip
-
-FIXED16_ONE = 4096.0
-"""The value of 1.0 in the fixed-point planes of uint8 frames (csrc/base/image_view.h)."""
+    from imagine_deblur._core import Strip
 
 
 class WienerStage:
@@ -83,14 +87,14 @@ class WienerStage:
         self._margin: int | None = None
         self._otf: tuple[tuple[int, int], _core.Otf] | None = None
 
-    def plane_count(self, bands: int) -> int:
-        """Return how many planes the bank makes for a frame of `bands` bands."""
-        return self.spec.plane_count(bands)
+    @property
+    def sizes_key(self) -> tuple[int, int, bool]:
+        """What its memory depends on beside the frame, where the frame is not cut."""
+        return self._gap, len(self.spec.nsr), self._radial
 
     @property
-    def sizes_key(self) -> tuple[int, int]:
-        """What `scratch_bytes` and `plane_count` depend on beside the frame."""
-        return self._gap, len(self.spec.nsr) + self.spec.level
+    def _radial(self) -> bool:
+        return all(is_radial(psf) for _, _, psf in self.field.cells)
 
     def margin_rows(self) -> int:
         """Return the rows of context a strip needs: how far the sharpest inverse reaches.
@@ -104,25 +108,41 @@ class WienerStage:
                 self._margin = max(self._margin, self.field.support_px())
         return self._margin
 
-    def _pieces(self, columns: int) -> list[Piece]:
-        return cut_columns(columns, self.margin_rows)
+    def read_columns(self, columns: int, group_columns: int) -> int:
+        """Return how many columns are transformed to fill `group_columns` of a frame's."""
+        if group_columns >= columns:
+            return columns
+        return min(columns, group_columns + 2 * self.margin_rows())
 
-    def scratch_bytes(self, rows: int, columns: int, bands: int) -> int:
-        """Return the bytes of two spectra of a strip, or of its widest piece."""
-        return self._sizes(rows, self._pieces(columns)[0]).scratch_bytes()
+    def _review_pieces(self, columns: int, group_columns: int) -> list[Piece]:
+        return cut_columns(columns, self.field.support_px() + BLOCK, group_columns)
 
-    def kept_bytes(self, rows: int, columns: int, bands: int) -> int:
-        """Return the bytes of the OTF of a strip, which stays outside the scratch."""
-        sizes = self._sizes(rows, self._pieces(columns)[0])
+    def scratch_bytes(self, rows: int, columns: int, group_columns: int) -> int:
+        """Return the bytes of two spectra of what is transformed at a time.
+
+        Parameters
+        ----------
+        rows : int
+            Of a strip's capture.
+        columns, group_columns : int
+            Of the frame, and those whose planes are made at a time.
+        """
+        width = self.read_columns(columns, group_columns)
+        if width < columns:
+            width = max(width, self._review_pieces(columns, group_columns)[0].width)
+        return scratch_bytes(rows, width, self._gap)
+
+    def kept_bytes(self, rows: int, columns: int, group_columns: int) -> int:
+        """Return the bytes of the OTF, which stays outside the scratch; see `scratch_bytes`."""
+        if self._radial:
+            return 0
+        sizes = sizes_for(rows, self.read_columns(columns, group_columns), self._gap)
         return max(otf_bytes(psf, sizes) for _, _, psf in self.field.cells)
 
     @property
     def otf(self) -> _core.Otf | None:
         """The OTF that is kept, None where there is none."""
         return None if self._otf is None else self._otf[1]
-
-    def _sizes(self, rows: int, piece: Piece) -> _core.PlaneSizes:
-        return sizes_for(rows, piece.width, self._gap)
 
     def _otf_of(self, psf: PSF, sizes: _core.PlaneSizes) -> _core.Otf:
         if len(self.field.cells) > 1:
@@ -141,29 +161,27 @@ class WienerStage:
         """Fill ``strip.linear`` from ``strip.capture``."""
         rows, columns = strip.capture[0].shape
         work = self._work(strip)
-        for piece in self._pieces(columns):
-            sizes = self._sizes(rows, piece)
-            capture = [plane[:, piece.read] for plane in strip.capture]
-            planes = [plane[:, piece.write] for plane in strip.linear]
-            for cell_row, cell_column, psf in self.field.cells:
-                row_weights, column_weights = self._weights(cell_row, cell_column, strip, piece)
-                _core.restore_planes(
-                    work,
-                    sizes,
-                    self._otf_of(psf, sizes),
-                    luma=self._bank.luma,
-                    base=self._bank.base,
-                    colour=self._bank.colour,
-                    capture=capture,
-                    planes=planes,
-                    first_row=strip.window[0] - strip.planes[0],
-                    kept=(piece.kept.start, piece.kept.stop),
-                    row_weights=row_weights,
-                    column_weights=column_weights,
-                    add=(cell_row, cell_column) != (0, 0),
-                )
-        if self.spec.level:
-            _fill(strip.linear[-1], self.spec.level_value)
+        width = self.read_columns(columns, strip.group_columns)
+        piece = piece_of(strip.columns, width, columns)
+        sizes = sizes_for(rows, piece.width, self._gap)
+        capture = [plane[:, piece.read] for plane in strip.capture]
+        for cell_row, cell_column, psf in self.field.cells:
+            row_weights, column_weights = self._weights(cell_row, cell_column, strip, piece)
+            _core.restore_planes(
+                work,
+                sizes,
+                self._otf_of(psf, sizes),
+                luma=self._bank.luma,
+                base=self._bank.base,
+                colour=self._bank.colour,
+                capture=capture,
+                planes=strip.linear,
+                first_row=strip.window[0] - strip.planes[0],
+                kept=(piece.kept.start, piece.kept.stop),
+                row_weights=row_weights,
+                column_weights=column_weights,
+                add=(cell_row, cell_column) != (0, 0),
+            )
 
     def _weights(
         self, cell_row: int, cell_column: int, strip: Strip, piece: Piece
@@ -172,39 +190,47 @@ class WienerStage:
         if len(self.field.cells) == 1:
             return None, None
         rows = np.arange(strip.window[0], strip.window[1])
-        columns = self.field.column_weights(cell_column, strip.linear[0].shape[1])
+        columns = self.field.column_weights(cell_column, strip.capture[0].shape[1])
         return self.field.row_weights(cell_row, strip.frame_rows, rows), columns[piece.write]
 
     def review(self, strip: Strip) -> int:
         """Check the restored rows against the capture; return how many blocks were replaced."""
         check = self.reblur_check
-        return 0 if check is None else check.review(strip, self._reblurred(strip, check.base_plane))
+        if check is None:
+            return 0
+        rows = self._review_rows(strip)
+        return check.review(strip, rows[0], self._reblurred(strip, rows, check.base_plane))
 
-    def _reblurred(self, strip: Strip, base_plane: int) -> BlockSums:
+    def _review_rows(self, strip: Strip) -> tuple[int, int]:
+        """Rows of the window in which the finished rows are blurred again, blocks from the top."""
+        if strip.count == 1 or not self._radial:  # an OTF with a direction is kept for one size
+            return strip.window
+        reach = self.field.support_px() + BLOCK
+        first = max(strip.finished[0] - reach, 0) // BLOCK * BLOCK
+        return max(first, strip.window[0]), min(strip.finished[1] + reach, strip.window[1])
+
+    def _reblurred(self, strip: Strip, rows: tuple[int, int], base_plane: int) -> BlockSums:
         """Blur the restored rows again and sum what they leave unexplained."""
-        rows, columns = strip.capture[0].shape
-        sums = BlockSums(rows, columns)
-        nearest = nearest_cells(self.field, strip, sums.shape)
+        first, columns = rows[0], strip.capture[0].shape[1]
+        inside = slice(first - strip.window[0], rows[1] - strip.window[0])
+        sums = BlockSums(rows[1] - first, columns)
+        nearest = nearest_cells(self.field, strip, first, sums.shape)
         bands, work = len(strip.capture), self._work(strip)
-        for piece in self._pieces(columns):
-            sizes = self._sizes(rows, piece)
+        for piece in self._review_pieces(columns, strip.group_columns):
+            sizes = sizes_for(rows[1] - first, piece.width, self._gap)
             reblur = _core.Reblur(
                 work,
                 sizes,
-                capture=[plane[:, piece.read] for plane in strip.capture],
+                capture=[plane[inside, piece.read] for plane in strip.capture],
                 linear=[p[:, piece.read] for p in strip.linear[base_plane : base_plane + bands]],
-                linear_first=strip.planes[0] - strip.window[0],
+                linear_first=strip.planes[0] - first,
                 restored=[plane[:, piece.read] for plane in strip.restored],
-                restored_first=strip.finished[0] - strip.window[0],
+                restored_first=strip.finished[0] - first,
                 several=len(self.field.cells) > 1,
             )
-            first = piece.read.start // BLOCK
-            cells = nearest[:, first : first + -(-piece.width // BLOCK)]
+            block = piece.read.start // BLOCK
+            cells = nearest[:, block : block + -(-piece.width // BLOCK)]
             for cell_row, cell_column, psf in self.field.cells:
                 owned = cells == cell_row * len(self.field.grid[0]) + cell_column
                 sums.take(reblur.compare(self._otf_of(psf, sizes)), piece, owned)
         return sums
-
-
-def _fill(plane: Plane, value: float) -> None:
-    plane[...] = np.rint(value * FIXED16_ONE) if plane.dtype == np.int16 else value

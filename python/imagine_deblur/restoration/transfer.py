@@ -32,6 +32,12 @@ def sizes_for(rows: int, columns: int, gap: int) -> _core.PlaneSizes:
     return _core.PlaneSizes(rows, columns, fast_length(rows + gap), fast_length(columns + gap))
 
 
+def scratch_bytes(rows: int, columns: int, gap: int) -> int:
+    """Return the scratch that the transforms of a plane take; arguments as for `sizes_for`."""
+    padded = fast_length(rows + gap), fast_length(columns + gap)
+    return _core.PlaneSizes.scratch_bytes_of(rows, columns, *padded)
+
+
 def is_radial(psf: PSF) -> bool:
     """Whether the PSF's OTF is real and depends on the radial frequency alone."""
     return all(component.isotropic for component in psf.components)

@@ -85,9 +85,13 @@ class WienerSpec:
         """The ratios in units of the base ratio."""
         return tuple(ratio / self.nsr[self.base] for ratio in self.nsr)
 
+    def filtered_count(self, bands: int) -> int:
+        """Return how many planes are filtered for a frame of 3 bands, or of 1."""
+        return bands + len(self.nsr) - 1
+
     def plane_count(self, bands: int) -> int:
-        """Return how many planes the bank makes for a frame of 3 bands, or of 1."""
-        return bands + len(self.nsr) - 1 + self.level
+        """Return how many planes the bank makes, the constant one included."""
+        return self.filtered_count(bands) + self.level
 
     @property
     def level_value(self) -> float:

@@ -170,6 +170,20 @@ def check_out(out: object, image: Frame) -> None:
         raise OptionsError("out", "an array", "memory that does not overlap the image")
 
 
+def check_region(region: tuple[slice, slice], image: Frame) -> None:
+    """Refuse a region that is empty or leaves an image.
+
+    Raises
+    ------
+    OptionsError
+    """
+    for part, size in zip(region, image.shape, strict=False):
+        if part.step not in (None, 1) or part.start is None or part.stop is None:
+            raise OptionsError("region", region, "two slices with a start and a stop")
+        if not 0 <= part.start < part.stop <= size:
+            raise OptionsError("region", region, f"a part of {image.shape[0]} x {image.shape[1]}")
+
+
 def deliver(samples: Samples, out: Frame) -> None:
     """Round restored samples into a 16-bit array; 1 is 65535."""
     scaled = samples * FULL_SCALE_16
