@@ -193,7 +193,9 @@ def _blockwise(reader: _ArrayReader, group: Group, session: Session, options: Op
     chunks = tuple(_joined(axis, least) for axis in values.chunks[1:])
     values = values.rechunk(((len(group.bands.indices),), *chunks))
     _check_field(group, values.numblocks[1] * values.numblocks[2])
-    deep = overlap.overlap(values, depth={0: 0, 1: depth, 2: depth}, boundary="none")
+    # An axis of one block has no neighbours, and may be shorter than the margin.
+    depths = {axis: depth if values.numblocks[axis] > 1 else 0 for axis in (1, 2)}
+    deep = overlap.overlap(values, depth={0: 0, **depths}, boundary="none")
     return deep.map_blocks(
         _restore_block,
         group=group,

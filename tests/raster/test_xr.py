@@ -170,3 +170,11 @@ def test_chunks_smaller_than_the_margin_and_uneven(scene, restored):
     found = xr.restore(lazy, **ONE)
     assert found.chunks == lazy.chunks
     assert apart(found.compute(), restored) <= 8800 * STEP
+
+
+def test_an_array_smaller_than_the_margin(scene):
+    small = scene.isel(y=slice(0, 300), x=slice(0, 320))
+    whole = xr.restore(small, "disk:3", threads=1)
+    lazy = xr.restore(small.chunk({"y": 100, "x": 320}), "disk:3", threads=1)
+    assert np.array_equal(lazy.compute().values, whole.values)
+    assert not np.array_equal(whole.values, small.values)
