@@ -170,7 +170,7 @@ def _at_once(
             rows.read_size,
             columns.read_size,
         )
-        restored, report = group.restore(session, values, valid)
+        restored, report = group.restore(session, values, valid, window.kept)
         blocks.add(window, None if report is None else report.block_map)
         own = (
             slice(rows.start, rows.start + rows.size),
@@ -233,9 +233,12 @@ def _restore_block(
     valid = valid_pixels(values, nodata)
     with _LOCK:
         session = _session(options)
-        restored, report = group.restore(session, values, valid)
-        if report is not None and not group.judged(session, report.block_map).restored:
-            restored = values
+        rows, columns = kept
+        restored, report = group.restore(session, values, valid, (rows, columns))
+        if report is not None and report.block_map is not None:
+            own = tuple(slice(part.start // ALIGNMENT, -(-part.stop // ALIGNMENT)) for part in kept)
+            if not group.judged(session, report.block_map[own]).restored:
+                restored = values
     return restored[(slice(None), *kept)]
 
 

@@ -87,9 +87,9 @@ def test_several_blocks_each_way_and_no_multiple_of_anything(monkeypatch, scene)
 def test_nothing_is_restored_before_it_is_computed(scene, monkeypatch):
     restore, sizes = xr.Group.restore, []
 
-    def counted(group: Any, session: Any, values: np.ndarray, valid: np.ndarray) -> Any:
+    def counted(group: Any, session: Any, values: np.ndarray, *rest: Any) -> Any:
         sizes.append(values.shape[1:])
-        return restore(group, session, values, valid)
+        return restore(group, session, values, *rest)
 
     monkeypatch.setattr(xr.Group, "restore", counted)
     lazy = xr.restore(scene.chunk({"y": 500}), **ONE)

@@ -257,7 +257,7 @@ class _Job:
                 rows.read_size,
                 columns.read_size,
             )
-            restored, report = group.restore(self.session, values, valid)
+            restored, report = group.restore(self.session, values, valid, window.kept)
             numbers = [index + 1 for index in group.bands.indices]
             kept = restored[(slice(None), *window.kept)]
             target.write(kept, numbers, window=self._area(window))

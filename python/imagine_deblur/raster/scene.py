@@ -17,9 +17,10 @@ from imagine_deblur.options import PsfArgument
 from imagine_deblur.psf.field import PsfField
 from imagine_deblur.raster.bands import COLOUR, OTHERS, Bands
 from imagine_deblur.raster.margin import margin_of
-from imagine_deblur.raster.radiometry import anchored
+from imagine_deblur.raster.radiometry import REACH_PX, anchored
 from imagine_deblur.raster.scale import Scale, scale_of
 from imagine_deblur.raster.validity import Mask, fill, valid_rectangle
+from imagine_deblur.raster.windows import ALIGNMENT
 from imagine_deblur.report import Report
 from imagine_deblur.session import Session
 
@@ -84,7 +85,11 @@ class Group:
         return self.found.psf is not None and self.found.passed is None
 
     def restore(
-        self, session: Session, values: NDArray[Any], valid: Mask
+        self,
+        session: Session,
+        values: NDArray[Any],
+        valid: Mask,
+        kept: tuple[slice, slice] | None = None,
     ) -> tuple[NDArray[Any], Report | None]:
         """Restore a window.
 
@@ -96,13 +101,15 @@ class Group:
         values : (B, R, C) ndarray
         valid : (R, C) bool ndarray
             Other pixels stay bit for bit as they are, and nothing of them is seen.
+        kept : (slice, slice), optional
+            What is wanted of the window: the network does not run over the rest, which is context.
 
         Returns
         -------
         restored : (B, R, C) ndarray
-            The type of `values`.
+            The type of `values`; beside `kept` not to be used.
         report : Report or None
-            The session's, None where nothing is valid.
+            The session's, None where nothing is valid. Its blocks are the window's.
         """
         if not valid.any():
             return values, None
@@ -113,12 +120,19 @@ class Group:
         parts.least_gap = 2 * self.margin
         parts.reblur_check = replace(parts.reblur_check, limit=self.limit)
         parts.passes_wild = False  # the scene is judged, see `judged`, not a window
+        region = None if kept is None else _with_context(kept, valid.shape)
         try:
-            result, report = session.restore_with_report(_as_image(encoded), analysis=self.found)
+            result, report = session.restore_with_report(
+                _as_image(encoded), analysis=self.found, region=region
+            )
         finally:
             parts.passes_wild = True
         samples = np.asarray(result, np.float32)
         planes = samples[None] if samples.ndim == 2 else np.moveaxis(samples, -1, 0)
+        if region is not None:
+            whole = np.array(encoded, np.float32)
+            whole[(slice(None), *region)] = planes
+            planes, report = whole, _of_window(report, region, valid.shape)
         planes = anchored(planes, encoded, valid)
         restored = self.scale.decode(planes, encoded, known)
         if self.nodata is not None and not np.isnan(self.nodata):
@@ -154,6 +168,30 @@ class Group:
         if session.options.without_information == "error":
             raise EstimationError(doubted.passed, reason="wild")
         return replace(self, found=doubted)
+
+
+def _with_context(kept: tuple[slice, slice], shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """Grow what is kept by what the means of flat fields look at, to whole blocks."""
+    reach = REACH_PX + -REACH_PX % ALIGNMENT
+    rows, columns = (
+        slice(
+            max(part.start - reach, 0) // ALIGNMENT * ALIGNMENT,
+            min(part.stop + reach + -part.stop % ALIGNMENT, size),
+        )
+        for part, size in zip(kept, shape, strict=True)
+    )
+    return rows, columns
+
+
+def _of_window(report: Report, region: tuple[slice, slice], shape: tuple[int, ...]) -> Report:
+    """Return the report of a region with the blocks of its window, kept where nothing ran."""
+    if report.block_map is None:
+        return report
+    blocks = np.zeros([-(-size // ALIGNMENT) for size in shape], np.uint8)
+    first, left = (part.start // ALIGNMENT for part in region)
+    rows, columns = report.block_map.shape
+    blocks[first : first + rows, left : left + columns] = report.block_map
+    return replace(report, block_map=blocks)
 
 
 def _as_image(planes: NDArray[Any]) -> Any:
