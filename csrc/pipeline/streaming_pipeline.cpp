@@ -186,6 +186,7 @@ class FrameRun {
     report_.strips = plan.strips();
     report_.margin_rows = report_.strips > 1 ? plan.margin_rows : 0;
     report_.planned_bytes = plan.pool_bytes();
+    drops_all_ = plan.drop_memory && plan.strips() * plan.groups() > 1;
   }
 
   PipelineReport run(FrameSink& sink) {
@@ -208,7 +209,7 @@ class FrameRun {
       review(strip);
       const Stopwatch watch(report_.write_seconds);
       sink.write(strip.finished, restored_.windows());
-      if (plan_.drop_memory) restored_.drop_above(pool_, shape_.rows);
+      if (drops_all_) restored_.drop_above(pool_, shape_.rows);
     }
     return report_;
   }
@@ -291,8 +292,8 @@ class FrameRun {
     if (plan_.drop_memory) {
       pool_.advise_dropped(input);
       pool_.advise_dropped(output);
-      engine_.rest();
     }
+    if (drops_all_) engine_.rest();
   }
 
   // Says where each of the engine's inputs comes from; constants are filled in once.
@@ -367,6 +368,8 @@ class FrameRun {
   std::vector<TileInput> inputs_;
   std::vector<float> line_;  // one row of samples, where a region has something beside it
   PipelineReport report_;
+  // Of a frame in one piece the next frame's buffers take the place, so their pages are kept.
+  bool drops_all_ = false;
   int done_ = 0;  // tiles
 };
 
