@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from imagine_deblur.errors import OptionsError
-from imagine_deblur.watch.entry import VANISHED
+from imagine_deblur.watch.entry import DELIVERING, VANISHED
 from imagine_deblur.watch.folders import Folder
 from imagine_deblur.watch.inbox import Found, Inbox
+from imagine_deblur.watch.journal import Journal
 from imagine_deblur.watch.waiting import WaitingLine
 from watchkit import QUICK, Station, capture_bytes, recorded, serving, wait_for
 
@@ -72,6 +73,31 @@ def test_folders_removed_while_it_works_are_made_again(station: Station) -> None
         shutil.rmtree(station.outbox)
         station.put("c.jpg")
         wait_for(lambda: (station.outbox / "c.jpg").exists())
+
+
+@pytest.mark.parametrize("moment", ["before it is looked for", "before it is renamed"])
+def test_a_staged_result_that_is_removed_is_made_again(
+    station: Station, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """It was taken for delivered, and its capture was removed from the inbox."""
+    station.put("a.jpg")
+    owner, name = (Journal, "append") if moment == "before it is looked for" else (Folder, "rename")
+    real, left = getattr(owner, name), [1]
+
+    def removing(self: Any, *arguments: Any) -> Any:
+        ours = name == "append" or arguments[0].endswith(".json")  # the report goes out first
+        result = real(self, *arguments)
+        if ours and left and (name == "rename" or arguments[0].get("state") == DELIVERING):
+            left.pop()
+            shutil.rmtree(station.outbox / ".staging")
+        return result
+
+    monkeypatch.setattr(owner, name, removing)
+    assert station.run(QUICK, after="remove") == 0
+    assert not left
+    assert station.outputs() == ["a.jpg"]
+    assert station.report("a.jpg")["outcome"] == "done"
+    assert os.listdir(station.inbox) == []
 
 
 def test_planted_links_lead_nowhere(station: Station, tmp_path: Path) -> None:

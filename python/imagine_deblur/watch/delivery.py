@@ -24,6 +24,7 @@ from imagine_deblur.watch.entry import (
     DONE,
     PASSED,
     QUARANTINED,
+    SEEN,
     Entry,
     is_name,
 )
@@ -60,6 +61,7 @@ class Delivery:
         self._quarantine: Folder | None = None
         self._journal = journal
         self.staging = Folder.below(outbox, STAGING)
+        self._unpublished: set[str] = set()  # keys that this process has yet to rename
 
     def close(self) -> None:
         """Give the descriptors back."""
@@ -189,11 +191,15 @@ class Delivery:
             **facts,
         }
         _write_json(self.staging, f"{entry.key}.json", report)
+        self._unpublished.add(entry.key)
         self._journal.append(_as_delivering(report))
         self.resume(self._journal.entries[entry.key])
 
     def resume(self, entry: Entry) -> None:
         """Finish a delivery the journal says was begun.
+
+        Without a staged result it was renamed before a crash. Not so where this very process was
+        about to: then somebody removed it, and the capture is made again.
 
         Raises
         ------
@@ -206,9 +212,21 @@ class Delivery:
             with suppress(FileNotFoundError):  # the report went out before
                 self.staging.rename(f"{entry.key}.json", self.outbox, f"{entry.output}.json")
             self.staging.rename(entry.staged, self.outbox, entry.output)
+        elif entry.key in self._unpublished:
+            self._start_over(entry)
+            return
+        self._unpublished.discard(entry.key)
         self.outbox.sync()
         self.staging.sync()
         self._journal.append({"key": entry.key, "state": entry.final, "crashes": 0, "staged": ""})
+
+    def _start_over(self, entry: Entry) -> None:
+        report = _read_report(self.outbox, f"{entry.output}.json")
+        if report is not None and report["key"] == entry.key:
+            self.outbox.unlink(f"{entry.output}.json")
+        why = "its staged result was removed"
+        self._journal.append({"key": entry.key, "state": SEEN, "crashes": 0, "why": why})
+        self._unpublished.discard(entry.key)
 
     def _rename_delivery(self, entry: Entry) -> None:
         old = f"{entry.output}.json"
