@@ -231,7 +231,7 @@ void register_linear(py::module_& module) {
           py::arg("sizes"), py::arg("values"), py::arg("workers"))
       .def_property_readonly("values", [](const py::object& self) {
         const std::span<float> values = self.cast<Otf&>().values();
-        return py::array_t<float>({static_cast<py::ssize_t>(values.size())}, values.data(), self);
+        return py::array_t<float>(static_cast<py::ssize_t>(values.size()), values.data(), self);
       });
 
   py::class_<OwnedGain, std::shared_ptr<OwnedGain>>(module, "Gain")
