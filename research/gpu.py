@@ -128,7 +128,7 @@ def run(bundle: Path, out: Path, minutes: float, queue: str, device: str) -> int
     """
     place = bundle.resolve().parent / "unpacked"
     with tarfile.open(bundle) as archive:
-        archive.extractall(place, filter="data")
+        archive.extractall(place)
     command = [sys.executable, "-m", "imagine_deblur", "train", "--queue", str(place / queue)]
     command += [str(place / RUNS), "--data", str(place / SCENES), "--device", device]
     environment = {**os.environ, "PYTHONPATH": str(place / CODE), "PYTHONUNBUFFERED": "1"}
@@ -174,7 +174,7 @@ def join(out: Path, runs: Path) -> None:
         raise SystemExit(f"{out}: parts are missing, there are {[p.name for p in parts]}")
     content = b"".join(path.read_bytes() for path in parts)
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-        archive.extractall(runs, filter="data")
+        archive.extractall(runs)
 
 
 if __name__ == "__main__":

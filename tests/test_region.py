@@ -32,7 +32,8 @@ def test_a_region_is_what_the_whole_holds_there(dtype, model):
         out = np.empty_like(part)
         again, _ = session.restore_with_report(frame, region=region, out=out)
     # Tiles lie elsewhere, so that a network's sums may end in another last bit.
-    step = {"uint8": 0, "uint16": 1, "float32": 2e-5}[dtype]
+    # Sums of other tiles round otherwise: an 8-bit sample at a half may fall to the other side.
+    step = {"uint8": 1, "uint16": 1, "float32": 2e-5}[dtype]
     assert np.abs(part.astype(np.float64) - whole[region]).max() <= step
     assert again is out
     np.testing.assert_array_equal(out, part)
