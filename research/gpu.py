@@ -128,7 +128,7 @@ def run(bundle: Path, out: Path, minutes: float, queue: str, device: str) -> int
     """
     place = bundle.resolve().parent / "unpacked"
     with tarfile.open(bundle) as archive:
-        archive.extractall(place)
+        unpack(archive, place)
     command = [sys.executable, "-m", "imagine_deblur", "train", "--queue", str(place / queue)]
     command += [str(place / RUNS), "--data", str(place / SCENES), "--device", device]
     environment = {**os.environ, "PYTHONPATH": str(place / CODE), "PYTHONUNBUFFERED": "1"}
@@ -144,6 +144,16 @@ def run(bundle: Path, out: Path, minutes: float, queue: str, device: str) -> int
             training.wait()
     split(place / RUNS, out)
     return training.returncode
+
+
+def unpack(archive: tarfile.TarFile, folder: Path) -> None:
+    """Unpack data alone, nothing outside the folder, where Python knows how.
+
+    Python 3.11.4 has brought the filter; Debian's 3.11.2 does not know the argument.
+    """
+    if hasattr(tarfile, "data_filter"):
+        archive.extraction_filter = tarfile.data_filter
+    archive.extractall(folder)
 
 
 def split(runs: Path, out: Path) -> None:
@@ -174,7 +184,7 @@ def join(out: Path, runs: Path) -> None:
         raise SystemExit(f"{out}: parts are missing, there are {[p.name for p in parts]}")
     content = b"".join(path.read_bytes() for path in parts)
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-        archive.extractall(runs)
+        unpack(archive, runs)
 
 
 if __name__ == "__main__":
