@@ -31,10 +31,12 @@ def test_a_region_is_what_the_whole_holds_there(dtype, model):
         part, report = session.restore_with_report(frame, region=region)
         out = np.empty_like(part)
         again, _ = session.restore_with_report(frame, region=region, out=out)
-    # Tiles lie elsewhere, so that a network's sums may end in another last bit.
-    # Sums of other tiles round otherwise: an 8-bit sample at a half may fall to the other side.
-    step = {"uint8": 1, "uint16": 1, "float32": 2e-5}[dtype]
-    assert np.abs(part.astype(np.float64) - whole[region]).max() <= step
+    # Tiles lie elsewhere, so that a network's sums may end in another last bit, and a few 8-bit
+    # samples at a half fall to the other side.
+    apart = np.abs(part.astype(np.float64) - whole[region])
+    assert apart.max() <= {"uint8": float(model == "fast"), "uint16": 1, "float32": 2e-5}[dtype]
+    if dtype == "uint8":
+        assert np.mean(apart > 0) < 1e-4
     assert again is out
     np.testing.assert_array_equal(out, part)
     assert (report.rows, report.columns) == (83, 139)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -15,20 +14,14 @@ from imagine_deblur.cli import main
 from imagine_deblur.report import SCHEMA, Report
 from imagine_deblur.session import Session
 from jpegkit import jpeg
+from schemakit import check, schema_of
 
 jsonschema = pytest.importorskip("jsonschema")
 
 
 @pytest.fixture(scope="module")
 def schema() -> dict[str, Any]:
-    text = files("imagine_deblur").joinpath("report.schema.json").read_text("utf-8")
-    found: dict[str, Any] = json.loads(text)
-    jsonschema.Draft202012Validator.check_schema(found)
-    return found
-
-
-def check(schema: dict[str, Any], values: object) -> None:
-    jsonschema.Draft202012Validator(schema).validate(values)
+    return schema_of("imagine_deblur")
 
 
 def plain(report: Report) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import rasterkit
 from imagine_deblur.cli import main
 from imagine_deblur.raster import restore_raster
 from imagine_deblur.raster.report import SCHEMA, BandReport, RasterReport
+from schemakit import check, schema_of
 
 jsonschema = pytest.importorskip("jsonschema")
 rasterio = pytest.importorskip("rasterio", reason="pip install '.[raster]'")
@@ -24,20 +24,13 @@ pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreference
 
 @pytest.fixture(scope="module")
 def schema() -> dict[str, Any]:
-    text = files("imagine_deblur.raster").joinpath("report.schema.json").read_text("utf-8")
-    found: dict[str, Any] = json.loads(text)
-    jsonschema.Draft202012Validator.check_schema(found)
-    return found
+    return schema_of("imagine_deblur.raster")
 
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     values = rasterkit.as_type(rasterkit.blurred(rasterkit.scene(200, 232, 4)), "uint16", high=4000)
     return rasterkit.write(tmp_path / "scene.tif", values, photometric="RGB")
-
-
-def check(schema: dict[str, Any], values: object) -> None:
-    jsonschema.Draft202012Validator(schema).validate(values)
 
 
 def test_the_schema_names_every_field_and_the_version(schema):

@@ -18,16 +18,8 @@ from imagine_deblur.options import Options
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.watch.session import SelfCheckingSession
 from synthetic import natural
-from watchkit import capture_bytes
 
 pytestmark = pytest.mark.skipif(not bundled_models(), reason="no bundled network")
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    path = tmp_path / "capture.jpg"
-    path.write_bytes(capture_bytes(5, 96, 128))
-    return path
 
 
 def guarded(tmp_path: Path, **options: Any) -> SelfCheckingSession:

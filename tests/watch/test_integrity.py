@@ -32,13 +32,6 @@ def record(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    path = tmp_path / "capture.jpg"
-    path.write_bytes(capture_bytes(5, 96, 128))
-    return path
-
-
 def guarded(tmp_path: Path, **options: Any) -> SelfCheckingSession:
     options = {"model": "wiener", "threads": 1, "tile": 160, "nsr": 0.02} | options
     session = SelfCheckingSession(Options(**options), tmp_path / "good")
