@@ -15,7 +15,7 @@ from imagine_deblur.engines.model import Model
 from imagine_deblur.errors import MemoryBudgetError
 from imagine_deblur.restoration.pieces import BLOCK
 from imagine_deblur.restoration.stage import WienerStage
-from imagine_deblur.restoration.wiener import WienerSpec
+from imagine_deblur.restoration.wiener import FIXED16_ONE, WienerSpec
 
 _HEADROOM = 8 << 20  # the next attempt may begin with a little more resident memory
 _SLACK = 4 << 20  # for small allocations between here and the peak
@@ -140,6 +140,11 @@ class FrameJob:
         return self.shape, *model, self.spec, sizes, self.float32, region, self.overlap
 
     @property
+    def margin_rows(self) -> int:
+        """Rows of context that a strip needs."""
+        return 0 if self.stage is None else self.stage.margin_rows()
+
+    @property
     def _reviewed(self) -> bool:
         return self.stage is not None and self.stage.reblur_check is not None
 
@@ -191,7 +196,7 @@ class FrameJob:
             constants=constants,
             strip_height=height,
             group_width=width,
-            margin_rows=stage.margin_rows() if stage is not None and cut else 0,
+            margin_rows=self.margin_rows if cut else 0,
             require_numbers=model.is_network and not self._reviewed,
         )
         if stage is None:
@@ -200,7 +205,7 @@ class FrameJob:
 
     def _level(self, value: float) -> float:
         """A constant plane's value as the planes of uint8 frames would hold it."""
-        return value if self.float32 else float(np.rint(value * 4096.0) / 4096.0)
+        return value if self.float32 else float(np.rint(value * FIXED16_ONE) / FIXED16_ONE)
 
     def plans(self, side: int) -> Iterator[_core.FramePlan]:
         """Return every way to cut the frame into strips and groups of tiles of a side."""

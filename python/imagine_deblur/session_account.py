@@ -13,7 +13,7 @@ from imagine_deblur.capture.result import Analysis
 from imagine_deblur.engines.model import IDENTITY
 from imagine_deblur.planning import Region
 from imagine_deblur.report import Report
-from imagine_deblur.restoration.pieces import BLOCK
+from imagine_deblur.restoration.pieces import touched_blocks
 from imagine_deblur.restoration.reblur_check import CAPTURE, KEPT, WIENER, ReblurCheck
 from imagine_deblur.session_frame import Run
 from imagine_deblur.session_parts import Parts
@@ -141,7 +141,7 @@ def blocks_of(
     mask = check.frame_mask(shape[0], shape[1])
     if region is None:
         return mask
-    return mask[tuple(slice(s.start // BLOCK, -(-s.stop // BLOCK)) for s in region)]
+    return mask[tuple(touched_blocks(s.start, s.stop) for s in region)]
 
 
 def _block_map(run: Run, shape: tuple[int, int, int], region: Region | None) -> NDArray[np.uint8]:

@@ -58,17 +58,7 @@ class Run:
         `decoded` gives the frame where it was read before; it is let go once it was copied.
         """
         with self.thread.pinned(self.engine.name):
-            return _core.run_jpeg(
-                reader,
-                output,
-                self.engine,
-                self.stage,
-                self.pool,
-                self.workers,
-                self.plan,
-                _keep_going(progress, self.thread),
-                decoded,
-            )
+            return _core.run_jpeg(reader, output, *self._parts(progress), decoded)
 
     def array(
         self,
@@ -82,26 +72,26 @@ class Run:
         `out` shows the frame from `first` (row, column) on; None: the whole.
         """
         with self.thread.pinned(self.engine.name):
-            return _core.run_array(
-                image,
-                out,
-                self.engine,
-                self.stage,
-                self.pool,
-                self.workers,
-                self.plan,
-                _keep_going(progress, self.thread),
-                first,
-            )
+            return _core.run_array(image, out, *self._parts(progress), first)
 
+    def _parts(
+        self, progress: Progress | None
+    ) -> tuple[
+        _core.Engine,
+        WienerStage | None,
+        _core.BufferPool,
+        _core.WorkerPool,
+        _core.FramePlan,
+        Callable[[float], bool] | None,
+    ]:
+        """What either run takes between its ends and its last argument."""
+        going = None if progress is None and not self.thread.polite else self._keep_going(progress)
+        return self.engine, self.stage, self.pool, self.workers, self.plan, going
 
-def _keep_going(progress: Progress | None, thread: FrameThread) -> Callable[[float], bool] | None:
-    if progress is None and not thread.polite:
-        return None
+    def _keep_going(self, progress: Progress | None) -> Callable[[float], bool]:
+        def keep_going(fraction: float) -> bool:
+            if progress is not None:
+                progress(fraction)
+            return not self.thread.stopped
 
-    def keep_going(fraction: float) -> bool:
-        if progress is not None:
-            progress(fraction)
-        return not thread.stopped
-
-    return keep_going
+        return keep_going

@@ -81,9 +81,8 @@ class Parts:
         self._engine: tuple[tuple[object, ...], _core.Engine] | None = None
         self._stage: tuple[tuple[object, ...], WienerStage] | None = None
         self._pool: _core.BufferPool | None = None
-        self._plans: dict[
-            tuple[object, ...], _core.FramePlan
-        ] = {}  # so that warm frames ask nobody
+        # So that warm frames ask nobody.
+        self._plans: dict[tuple[object, ...], _core.FramePlan] = {}
         self._memory: dict[tuple[object, ...], EngineMemory] = {}  # of engines that were open
 
     def close(self) -> None:
@@ -225,7 +224,7 @@ class Parts:
         plan = self._plans.get(key)
         # How far the filters reach is looked for where a frame is cut.
         if plan is not None and (
-            plan.strips * plan.groups == 1 or plan.margin_rows == _margin(job.stage)
+            plan.strips * plan.groups == 1 or plan.margin_rows == job.margin_rows
         ):
             return plan
         model, asked = job.model, self.options.tile
@@ -315,7 +314,3 @@ class Parts:
         model, folds, rows, columns, bands = self._engine[0]
         self._engine = None
         return self.engine_for(model, folds, rows, columns, bands)  # type: ignore[arg-type]
-
-
-def _margin(stage: WienerStage | None) -> int:
-    return 0 if stage is None else stage.margin_rows()

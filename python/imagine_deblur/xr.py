@@ -19,6 +19,7 @@ from imagine_deblur.raster.output import check_options
 from imagine_deblur.raster.scene import Group, PsfChoice, look
 from imagine_deblur.raster.validity import Mask, collar, differs_from, finite
 from imagine_deblur.raster.windows import ALIGNMENT, cut
+from imagine_deblur.restoration.pieces import touched_blocks
 from imagine_deblur.session import Session
 from imagine_deblur.support.extras import require
 
@@ -186,9 +187,8 @@ def _blockwise(reader: _ArrayReader, group: Group, session: Session, options: Op
     """Restore bands that Dask holds when they are computed, block by block."""
     overlap = require("dask.array.overlap", extra="raster", purpose="imagine_deblur.xr")
     values = reader.values[list(group.bands.indices)]
-    depth = (
-        group.margin + ALIGNMENT - 1
-    )  # so much more that blocks can begin on multiples of ALIGNMENT
+    # So much more that blocks can begin on multiples of ALIGNMENT.
+    depth = group.margin + ALIGNMENT - 1
     least = max(depth, _SMALLEST_BLOCK)
     chunks = tuple(_joined(axis, least) for axis in values.chunks[1:])
     values = values.rechunk(((len(group.bands.indices),), *chunks))
@@ -236,7 +236,7 @@ def _restore_block(
         rows, columns = kept
         restored, report = group.restore(session, values, valid, (rows, columns))
         if report is not None and report.block_map is not None:
-            own = tuple(slice(part.start // ALIGNMENT, -(-part.stop // ALIGNMENT)) for part in kept)
+            own = tuple(touched_blocks(part.start, part.stop) for part in kept)
             if not group.judged(session, report.block_map[own]).restored:
                 restored = values
     return restored[(slice(None), *kept)]

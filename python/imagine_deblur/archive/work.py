@@ -129,11 +129,10 @@ def restore_item(source: str, target: Path, settings: Settings) -> dict[str, Any
     if wants_jpeg:
         return _session(settings.options).process(source, target).as_dict()
     from imagine_deblur.raster import restore_raster
-    from imagine_deblur.raster.bands import OTHERS
+    from imagine_deblur.raster.bands import with_others
 
     changed = settings.options.changed()
-    if settings.band_psf:
-        changed["psf"] = {OTHERS: settings.options.psf, **dict(settings.band_psf)}
+    changed["psf"] = with_others(settings.options.psf, dict(settings.band_psf))
     return restore_raster(source, target, bands=settings.bands, **changed).to_dict()
 
 

@@ -58,16 +58,15 @@ def restore(
 ) -> RasterReport:
     """Restore one raster with what the command line says."""
     from imagine_deblur.raster import restore_raster
-    from imagine_deblur.raster.bands import OTHERS
+    from imagine_deblur.raster.bands import with_others
 
     changed = options.changed()
     changed.pop("overwrite", None)
     psf = changed.pop("psf", None)
-    by_band = band_psfs(parsed)
     return restore_raster(
         source,
         target,
-        psf={OTHERS: psf, **by_band} if by_band else psf,
+        psf=with_others(psf, band_psfs(parsed)),
         bands=bands(parsed),
         overwrite=options.overwrite,
         driver="PNG" if target.suffix.lower() == ".png" else "COG",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from imagine_deblur.errors import OptionsError
 
@@ -15,7 +16,14 @@ COLOUR = "colour"
 OTHERS = "*"
 """Key that names every band without a PSF of its own."""
 
+_P = TypeVar("_P")  # how a PSF is given
+
 BandsArgument = Sequence[int | str] | None
+
+
+def with_others(psf: _P, by_band: Mapping[int | str, _P]) -> _P | dict[int | str, _P]:
+    """Return the blur of a scene: one for all bands, and those of single bands beside it."""
+    return {OTHERS: psf, **by_band} if by_band else psf
 
 
 @dataclass(frozen=True)

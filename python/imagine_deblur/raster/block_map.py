@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagine_deblur.raster.windows import ALIGNMENT, Window
+from imagine_deblur.restoration.pieces import touched_blocks
 
 
 class BlockMap:
@@ -32,10 +33,6 @@ class BlockMap:
             return
         if self.blocks is None:
             self.blocks = np.zeros(self._shape, np.uint8)
-        rows, columns = window.rows, window.columns
-        own = found[
-            (rows.start - rows.read_start) // ALIGNMENT : -(-rows.kept.stop // ALIGNMENT),
-            (columns.start - columns.read_start) // ALIGNMENT : -(-columns.kept.stop // ALIGNMENT),
-        ]
-        top, left = rows.start // ALIGNMENT, columns.start // ALIGNMENT
+        own = found[tuple(touched_blocks(part.start, part.stop) for part in window.kept)]
+        top, left = window.rows.start // ALIGNMENT, window.columns.start // ALIGNMENT
         self.blocks[top : top + own.shape[0], left : left + own.shape[1]] = own

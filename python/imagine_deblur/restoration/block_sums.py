@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagine_deblur.psf.field import PsfField
-from imagine_deblur.restoration.pieces import BLOCK, Piece
+from imagine_deblur.restoration.pieces import BLOCK, Piece, touched_blocks
 
 if TYPE_CHECKING:
     from imagine_deblur._core import Strip
@@ -55,8 +55,8 @@ class BlockSums:
         """
         padded = np.pad(part, ((0, 0), (0, -part.shape[1] % _RUNS), (0, 0)))
         blocks = padded.reshape(9, -1, _RUNS, part.shape[2]).sum(axis=2)
-        target = slice(piece.write.start // BLOCK, -(-piece.write.stop // BLOCK))
-        source = slice(piece.kept.start // BLOCK, -(-piece.kept.stop // BLOCK))
+        target = touched_blocks(piece.write.start, piece.write.stop)
+        source = touched_blocks(piece.kept.start, piece.kept.stop)
         mine = self._sums[:, :, target]
         np.copyto(mine, blocks[:, :, source], where=owned[None, :, source])
 

@@ -8,6 +8,11 @@ BLOCK = 32
 """Side of the blocks that the reblur check judges, px; pieces begin and end at their borders."""
 
 
+def touched_blocks(start: int, stop: int) -> slice:
+    """Return the blocks that hold any of the rows or columns from `start` to before `stop`."""
+    return slice(start // BLOCK, -(-stop // BLOCK))
+
+
 @dataclass(frozen=True)
 class Piece:
     """Columns of a strip that are transformed together.

@@ -15,7 +15,6 @@ validation scenes of the ISS) and 0.02 dB on `defocus+`, and saved no capture fr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,14 +22,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagine_deblur.restoration.block_sums import BlockSums
-from imagine_deblur.restoration.pieces import BLOCK
+from imagine_deblur.restoration.pieces import BLOCK, touched_blocks
+from imagine_deblur.restoration.wiener import FIXED16_ONE
 
 if TYPE_CHECKING:
     from imagine_deblur._core import Strip
 
 Float32Array = NDArray[np.float32]
 
-_SAMPLE_ONE = {"uint8": np.float32(255.0), "int16": np.float32(4096.0), "float32": np.float32(1.0)}
+_SAMPLE_ONE = {
+    "uint8": np.float32(255.0),
+    "int16": np.float32(FIXED16_ONE),
+    "float32": np.float32(1.0),
+}
 
 _ROUNDING = 1 / (12 * 255**2)  # power of the error of rounding to 8 bits
 _BUSIER = 1.05  # standard deviation of a block over the capture's that counts as busier
@@ -121,8 +125,8 @@ class ReblurCheck:
         int
             Blocks replaced, of those that hold restored pixels.
         """
-        finished = tuple(row - first_row for row in strip.finished)
-        own = _touched(finished), _touched(strip.finished_columns)
+        finished = (row - first_row for row in strip.finished)
+        own = touched_blocks(*finished), touched_blocks(*strip.finished_columns)
         residual = blocks.rms_residual()[own]
         limit = self.limit
         if limit is None:
@@ -144,11 +148,6 @@ class ReblurCheck:
             if np.any(mask == kind):
                 _replace(strip, wide == kind, top, kind, self.base_plane)
         return int(np.count_nonzero(mask))
-
-
-def _touched(span: Sequence[int]) -> slice:
-    """Blocks that hold any of the samples [first, last)."""
-    return slice(span[0] // BLOCK, -(-span[1] // BLOCK))
 
 
 def _replace(

@@ -41,6 +41,9 @@ from imagine_deblur.restoration.transfer import bank_of, otf_for, sizes_for
 
 Float32Array = NDArray[np.float32]
 
+FIXED16_ONE = 4096.0
+"""The value of 1.0 in the fixed-point planes of uint8 frames (csrc/base/image_view.h)."""
+
 CHROMA = 30.0
 """Ratio of the colour differences in units of the luma's, measured in
 research/notes/2026-11-25-network-search.md."""
