@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from imagine_deblur import _core
+from imagine_deblur.capture.ring_gain import RingGains
 from imagine_deblur.session import Session
 from synthetic import natural
 
@@ -41,3 +43,23 @@ def test_strips_and_bytes_do_not_depend_on_the_frames_before(max_ram: str) -> No
     assert ballast.all()
     assert alone == after == beside
     assert alone[1] == (2 if max_ram == "80MB" else 1)
+
+
+def test_no_frame_gets_the_filters_of_the_one_before() -> None:
+    """Python gives a new object the address of one that is gone."""
+    scene = np.rint(natural(160, 192, seed=3) * 255).astype(np.uint8)
+    with Session(psf="disk:2.5", model="fast", threads=1) as session:
+        found = session.analyse([scene])
+        assert found.gains is not None
+
+        def stage_of(gains: RingGains) -> object:
+            of_frame = replace(found, gains=gains)
+            return session.parts.prepare((160, 192, 3), of_frame, float32=False).stage
+
+        gains = replace(found.gains)
+        first, address = stage_of(gains), id(gains)
+        del gains
+        others = [replace(found.gains, alpha=found.gains.alpha + 1) for _ in range(1000)]
+        same = [gains for gains in others if id(gains) == address]
+        for gains in same or others[:1]:
+            assert stage_of(gains) is not first

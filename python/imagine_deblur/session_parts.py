@@ -79,7 +79,7 @@ class Parts:
         self.thread = FrameThread(options)
         self._workers: _core.WorkerPool | None = None
         self._engine: tuple[tuple[object, ...], _core.Engine] | None = None
-        self._stage: tuple[tuple[object, ...], WienerStage] | None = None
+        self._stage: tuple[tuple[object, ...], RingGains | None, WienerStage] | None = None
         self._pool: _core.BufferPool | None = None
         # So that warm frames ask nobody.
         self._plans: dict[tuple[object, ...], _core.FramePlan] = {}
@@ -109,7 +109,7 @@ class Parts:
     @property
     def stage(self) -> WienerStage | None:
         """The linear stage in use, None before the first frame that needs one."""
-        return None if self._stage is None else self._stage[1]
+        return None if self._stage is None else self._stage[2]
 
     def analyse(self, capture: Capture, given: Analysis | None) -> Analysis:
         """Look at a capture as far as the model needs it.
@@ -246,8 +246,9 @@ class Parts:
         if found.psf is None or spec is None:
             return None
         gains = self._gains_of(model, found)
-        key = (found.psf, spec, id(gains), self.least_gap)
-        if self._stage is None or self._stage[0] != key:
+        key = (found.psf, spec, self.least_gap)
+        # The gains are kept beside the stage made from them: an address alone may name others.
+        if self._stage is None or self._stage[0] != key or self._stage[1] is not gains:
             stage = WienerStage(
                 found.psf,
                 spec,
@@ -256,8 +257,8 @@ class Parts:
                 gains=None if gains is None else gains.filters(spec.factors),
                 least_gap=self.least_gap,
             )
-            self._stage = (key, stage)
-        stage = self._stage[1]
+            self._stage = (key, gains, stage)
+        stage = self._stage[2]
         # The linear model cannot invent; only networks are reviewed, where the blur is known.
         reviewed = self.options.reblur_check and model.is_network and not found.unknown
         check = replace(self.reblur_check) if reviewed else None
