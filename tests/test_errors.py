@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from error_rows import ARRAYS, CALLS, COMMANDS, Call, Command, matches, page
+from error_commands import COMMANDS, Command
+from error_rows import ARRAYS, CALLS, Call, matches, page
 from imagine_deblur.cli.main import main
 from imagine_deblur.degradation.forward import degrade
 from imagine_deblur.errors import ImagineDeblurError
@@ -40,6 +41,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }
     for name, data in contents.items():
         (tmp_path / name).write_bytes(data)
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe.jpg")
     save_record(tmp_path / "later.json", PSF.defocus(3.0))
     document = json.loads((tmp_path / "later.json").read_text())
     (tmp_path / "later.json").write_text(json.dumps(document | {"version": 99}))
@@ -57,15 +60,20 @@ def test_a_call_says_what_the_page_shows(row: Call, place: Path) -> None:
     assert sorted(place.iterdir()) == before
 
 
+def _files(place: Path) -> dict[Path, bytes | None]:
+    """What lies there: files with their bytes, else (a pipe gives none) with None."""
+    return {path: path.read_bytes() if path.is_file() else None for path in place.iterdir()}
+
+
 @pytest.mark.parametrize("row", COMMANDS, ids=lambda row: row.arguments)
 def test_a_command_says_what_the_page_shows(
     row: Command, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = {path: path.read_bytes() for path in place.iterdir()}
+    before = _files(place)
     assert main(row.arguments.split()) == row.code
     said = capsys.readouterr().err.strip()
     assert matches(row.says, said), said
-    assert {path: path.read_bytes() for path in place.iterdir()} == before
+    assert _files(place) == before
 
 
 def test_the_page_is_made_of_the_rows() -> None:

@@ -102,7 +102,7 @@ def _option(
 
 
 def whole_number_or_auto(text: str) -> int | str:
-    """Return what a text means; its name is in the command line's message."""
+    """Return what a text means."""
     return text if text == "auto" else int(text)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from error_commands import COMMANDS
 from imagine_deblur import Session, errors, process, restore
 from imagine_deblur.evaluation.metrics.fidelity import psnr
 from imagine_deblur.psf import PSF
@@ -31,15 +32,6 @@ class Call:
     shown: str
     run: Callable[[], object]
     kind: type[BaseException]
-    says: str
-
-
-@dataclass(frozen=True)
-class Command:
-    """Arguments of ``imagine-deblur``, its exit code and the line on standard error."""
-
-    arguments: str
-    code: int
     says: str
 
 
@@ -250,7 +242,7 @@ CALLS = (
         '`Session(psf="lens.json")` without the file',
         lambda: Session(psf="lens.json"),
         errors.PsfError,
-        "'lens.json' is neither a PSF record nor a preset such as 'disk:6.8', 'disk:6.8,0.5' or "
+        "no file is named 'lens.json', and it is no preset such as 'disk:6.8', 'disk:6.8,0.5' or "
         "'gauss:2.0' (lengths in px)",
     ),
     Call(
@@ -286,114 +278,6 @@ CALLS = (
         lambda: PSF.defocus(-1.0),
         errors.PsfError,
         "radius_px=-1.0 is outside [0, 1000]",
-    ),
-)
-
-_CAPTURE = "imagine-deblur: capture.jpg: "
-
-COMMANDS = (
-    Command(
-        "process missing.jpg",
-        8,
-        "imagine-deblur: missing.jpg: No such file or directory; check the path",
-    ),
-    Command(
-        "process empty.jpg",
-        3,
-        "imagine-deblur: empty.jpg: not a JPEG but an empty file; give a JPEG file",
-    ),
-    Command(
-        "process cut.jpg",
-        3,
-        "imagine-deblur: cut.jpg: ends after … bytes at scanline … of 160: the file is truncated; "
-        "fetch the file again, or restore what it holds with salvage",
-    ),
-    Command(
-        "process capture.jpg --model foo",
-        4,
-        "imagine-deblur: model 'foo' is neither a file nor one of auto, fast, best, wiener, "
-        "identity: give one of these, or the path of an ONNX file",
-    ),
-    Command(
-        "process capture.jpg --max-ram 300",
-        2,
-        "imagine-deblur: max_ram='300' is not allowed; allowed: at least 10kB; a number without a "
-        "unit is bytes, so 300 megabytes are '300MB'",
-    ),
-    Command(
-        "process capture.jpg --max-ram 20MB --psf disk:3",
-        5,
-        f"{_CAPTURE}this frame needs … MiB even in the smallest pieces (interpreter and runtime …, "
-        "engine up to …, buffers up to … with it, headroom 12); 20 MiB are allowed: raise max_ram "
-        "(--max-ram) or the memory cgroup's limit",
-    ),
-    Command(
-        "process progressive.jpg --max-ram 1MB --psf disk:3",
-        5,
-        "imagine-deblur: progressive.jpg: libjpeg takes … bytes for this frame and may take "
-        "250000, 1/4 of max_ram: raise max_ram (--max-ram) to …MB or more. A progressive JPEG "
-        "takes the most; as baseline it takes little",
-    ),
-    Command(
-        "process capture.jpg -o none/a.jpg",
-        8,
-        f"{_CAPTURE}none/a.jpg: its folder does not exist; make it first: mkdir -p none",
-    ),
-    Command(
-        "process capture.jpg -o out.tif",
-        2,
-        f"{_CAPTURE}output='out.tif' is not allowed; allowed: a name that ends in .jpg: the result "
-        "is a JPEG",
-    ),
-    Command(
-        "process capture.jpg -o capture.jpg",
-        2,
-        "imagine-deblur: output='capture.jpg' is not allowed; allowed: a file other than the "
-        "source",
-    ),
-    Command(
-        "process capture.jpg -o there.jpg",
-        7,
-        f"{_CAPTURE}there.jpg: the output exists; pass overwrite=True (--overwrite) to replace it",
-    ),
-    Command(
-        "process capture.jpg --nsr 0",
-        2,
-        "imagine-deblur: nsr=0.0 is not allowed; allowed: a positive number, or None",
-    ),
-    Command(
-        "process capture.jpg --max-pixels 1000",
-        3,
-        f"{_CAPTURE}…",
-    ),
-    Command(
-        "process capture.jpg --psf disk:20 --without-information error",
-        6,
-        f"{_CAPTURE}undoing this blur would make … times the detail that the capture's large "
-        "structures go with (at most 40): the blur is another; leave the PSF out to have it "
-        "estimated",
-    ),
-    Command(
-        "psf estimate capture.jpg -o there.jpg",
-        7,
-        "imagine-deblur: there.jpg: the output exists; pass overwrite=True (--overwrite) to "
-        "replace it",
-    ),
-    Command(
-        "psf estimate missing.jpg",
-        8,
-        "imagine-deblur: missing.jpg: cannot open: No such file or directory; check the path",
-    ),
-    Command(
-        "psf show none.json",
-        2,
-        "imagine-deblur: 'none.json' is neither a PSF record nor a preset such as 'disk:6.8', "
-        "'disk:6.8,0.5' or 'gauss:2.0' (lengths in px)",
-    ),
-    Command(
-        "report none.jsonl -o a.html",
-        8,
-        "imagine-deblur: none.jsonl: …",
     ),
 )
 

@@ -18,6 +18,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from imagine_deblur.cli.parser import allowed
 from imagine_deblur.errors import OptionsError
 from imagine_deblur.options import Options
 
@@ -223,8 +224,7 @@ def _one(action: argparse.Action, value: object, where: str) -> object:
     try:
         read = kind(str(value))
     except (ValueError, TypeError):
-        allowed = "a number" if kind in (int, float) else (action.help or "another value")
-        raise OptionsError(where, value, allowed) from None
+        raise OptionsError(where, value, allowed(action)) from None
     if action.choices is not None and read not in action.choices:
         raise OptionsError(where, value, ", ".join(map(str, action.choices)))
     return read

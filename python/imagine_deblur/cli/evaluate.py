@@ -76,7 +76,9 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.camera is not None:
         chosen.append(protocol_of(read_camera(parsed.camera)))
     if not chosen:
-        raise OptionsError("--protocol", None, f"one of {', '.join(PROTOCOLS)}, or --camera")
+        raise OptionsError.from_core(
+            "--protocol", f"--protocol is missing: one of {', '.join(PROTOCOLS)}; or give --camera"
+        )
     options = Options(
         engine=parsed.engine, precision=parsed.precision, threads=parsed.threads, max_ram="4GB"
     )

@@ -37,6 +37,7 @@ _CURES = {
     errno.EPERM: "check the permissions",
     errno.ENOTDIR: "a part of the path is a file; check the path",
     errno.EISDIR: "it is a folder; give a file",
+    errno.EEXIST: "there is one of that name already; choose another",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.EROFS: "choose a folder that can be written",
     errno.ENOSPC: "free some space, or choose another folder",
@@ -48,8 +49,10 @@ _CURES = {
 
 def told(error: BaseException) -> str:
     """Return an exception for people: the file once, what is wrong, what to do."""
-    if not isinstance(error, OSError) or error.filename is None or not error.strerror:
+    if not isinstance(error, OSError) or not error.strerror:
         return str(error) or "out of memory"
+    if not isinstance(error.filename, str | bytes | os.PathLike):  # none, or a descriptor's number
+        return str(error)
     name = os.fsdecode(error.filename)
     words = error.strerror.removeprefix(f"{name}: ")
     if error.errno in _CURES and words.endswith(os.strerror(error.errno)):

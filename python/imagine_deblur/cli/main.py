@@ -26,7 +26,7 @@ from imagine_deblur.cli.configuration import apply as configure
 from imagine_deblur.cli.configuration import misspelt
 from imagine_deblur.cli.exit_codes import exit_code, told
 from imagine_deblur.cli.logs import flush, set_up
-from imagine_deblur.cli.parser import Parser
+from imagine_deblur.cli.parser import Parser, leaf_of, refuse_unknown
 from imagine_deblur.cli.streams import discard_output, open_closed_ones
 from imagine_deblur.errors import ImagineDeblurError, OptionsError
 
@@ -76,7 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         used = configure(parser, given, os.environ)
     except (OptionsError, OSError) as error:
         wrong = error  # told below, once it is known how to tell
-    parsed = parser.parse_args(given)
+    parsed, unknown = parser.parse_known_args(given)
+    if unknown:
+        refuse_unknown(leaf_of(parser, parsed), unknown)
     set_up(parsed)
     try:
         if wrong is not None:

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from imagine_deblur.cli import psf_archive
@@ -110,9 +111,14 @@ def run_estimate(parsed: argparse.Namespace) -> int:
         save_estimate,
         succeeded,
     )
+    from imagine_deblur.support.files import check_place, check_source
 
-    if parsed.output and not parsed.overwrite and os.path.lexists(parsed.output):
-        raise OutputExistsError(parsed.output)  # before minutes of work
+    for name in parsed.files:  # named first, and before minutes of work
+        check_source(name)
+    if parsed.output:
+        check_place(Path(parsed.output))
+        if not parsed.overwrite and os.path.lexists(parsed.output):
+            raise OutputExistsError(parsed.output)
     found = estimate_all(_decoded(parsed.files))
     records = as_records(found)
     for line in render(records, as_json=parsed.json):

@@ -25,10 +25,14 @@ def read_document(path: str | os.PathLike[str]) -> object:
     """
     source = Path(path)
     # A named pipe that nobody writes to would hold an ordinary open for ever.
-    with open(os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+    descriptor = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise PsfError(f"{source}: not a regular file; copy the record into one")
-        data = file.read(MAX_BYTES + 1)
+        with open(descriptor, "rb", closefd=False) as file:
+            data = file.read(MAX_BYTES + 1)
+    finally:
+        os.close(descriptor)
     if len(data) > MAX_BYTES:
         raise PsfError(f"{source}: larger than the {MAX_BYTES} bytes a PSF record may have")
     try:

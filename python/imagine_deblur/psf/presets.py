@@ -112,7 +112,7 @@ def _named(value: PSF | PsfField | NDArray[Any] | str | os.PathLike[str]) -> Nam
         return NamedPsf(preset, "preset")
     if not Path(text).exists():
         raise PsfError(
-            f"{text!r} is neither a PSF record nor a preset such as 'disk:6.8', 'disk:6.8,0.5' or "
+            f"no file is named {text!r}, and it is no preset such as 'disk:6.8', 'disk:6.8,0.5' or "
             "'gauss:2.0' (lengths in px)"
         )
     if is_field(text):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from imagine_deblur.errors import InputImageError
 from imagine_deblur.raster.validity import Mask, collar, finite
 from imagine_deblur.support.extras import require
+from imagine_deblur.support.files import check_source
 
 TYPES = ("uint8", "uint16", "int16", "float32", "float64")
 """Sample types that are restored."""
@@ -64,6 +66,8 @@ def opened(rasterio: Any, path: str) -> Iterator[Any]:
     FileNotFoundError
         There is no such file.
     """
+    if os.path.exists(path):
+        check_source(path)
     try:
         file = rasterio.open(path)
     except rasterio.errors.RasterioIOError as error:

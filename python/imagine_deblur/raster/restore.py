@@ -103,9 +103,9 @@ def restore_raster(
     chosen = Options(**{"max_ram": MAX_RAM, **options})
     output.check_options(chosen)
     local = source if os.path.exists(source) else None
-    target = choose_target(local, dst, overwrite=overwrite)
-    assert isinstance(target, Path)
     with dataset.gdal(source) as rasterio, dataset.opened(rasterio, source) as file:
+        target = choose_target(local, dst, overwrite=overwrite)
+        assert isinstance(target, Path)
         output.check_driver(driver, target, file.dtypes[0], file.count)
         reader = dataset.DatasetReader(rasterio, file)
         names = names_of(file.descriptions)

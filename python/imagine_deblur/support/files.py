@@ -240,17 +240,36 @@ def choose_target(path: str | None, output: Target, *, overwrite: bool) -> Path 
         target = Path(path).with_suffix(".restored.jpg")
     else:
         raise OptionsError("output", None, "a path or a binary file when the source has no path")
+    if path is not None:
+        check_source(path)  # named before anything that is wrong with the output
     if isinstance(target, Path) and target.exists():
-        if path is not None and Path(path).exists() and target.samefile(path):
+        if path is not None and target.samefile(path):
             raise OptionsError("output", os.fspath(target), "a file other than the source")
         if not overwrite:
             raise OutputExistsError(target)
     if isinstance(target, Path):
-        _check_place(target)
-    if path is not None:
-        with open(path, "rb"):  # a missing or forbidden source is named before any work
-            pass
+        check_place(target)
     return target
+
+
+def check_source(path: str | os.PathLike[str]) -> None:
+    """Refuse a source that is missing, forbidden, a folder, or no file at all.
+
+    Raises
+    ------
+    InputImageError
+        A pipe or a device: a pipe that nobody writes to would hold the first read for ever.
+    OSError
+        It is not there, cannot be read, or is a folder; `filename` names it.
+    """
+    mode = os.stat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise InputImageError(
+            f"{os.fspath(path)}: a pipe or a device, not a file; pipe the capture in as '-', or "
+            "copy it into a file"
+        )
+    with open(path, "rb"):
+        pass
 
 
 def check_jpeg_name(target: object) -> None:
@@ -267,8 +286,14 @@ def check_jpeg_name(target: object) -> None:
         )
 
 
-def _check_place(target: Path) -> None:
-    """Refuse, before any work, a folder that takes no file."""
+def check_place(target: Path) -> None:
+    """Refuse, before any work, a folder that takes no file.
+
+    Raises
+    ------
+    OSError
+        It is not there, cannot be written, or lies on a read-only file system.
+    """
     folder = target.parent
     if not folder.exists():
         words = f"its folder does not exist; make it first: mkdir -p {folder}"
