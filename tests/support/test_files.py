@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from imagine_deblur import process
-from imagine_deblur.errors import OptionsError, OutputExistsError
+from imagine_deblur.errors import InputImageError, OptionsError, OutputExistsError
 from imagine_deblur.support.files import replacing
 from jpegkit import decoded
 
@@ -309,3 +309,14 @@ def test_killed_in_the_middle(capture_file, capture, how, existing):
     if existing:
         assert target.read_bytes() == b"old"
     assert capture_file.read_bytes() == capture
+
+
+def test_what_is_no_file_is_refused_by_name(capture_file: Path) -> None:
+    with pytest.raises(OptionsError, match="output=3 is not allowed; allowed: a path or a binary"):
+        process(capture_file, 3, **FAST)  # type: ignore[arg-type]
+    with (
+        capture_file.open(encoding="utf-8") as text,
+        pytest.raises(InputImageError, match="a binary"),
+    ):
+        process(text, capture_file.with_name("out.jpg"), **FAST)  # type: ignore[arg-type]
+    assert names(capture_file.parent) == [capture_file.name]

@@ -100,6 +100,48 @@ def test_a_staged_result_that_is_removed_is_made_again(
     assert os.listdir(station.inbox) == []
 
 
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("emptied", ["folder", "files", "pictures", "nothing"])
+@pytest.mark.parametrize("moment", ["journalled", "renamed"])
+def test_staging_emptied_and_the_process_killed_at_once(
+    station: Station, monkeypatch: pytest.MonkeyPatch, emptied: str, moment: str
+) -> None:
+    """It counted as published: the capture was lost. What was published is not made again."""
+    station.put("a.jpg")
+    owner, name = (Journal, "append") if moment == "journalled" else (Folder, "rename")
+    real = getattr(owner, name)
+
+    def dying(self: Any, *arguments: Any) -> Any:
+        result = real(self, *arguments)
+        if name == "append" and arguments[0].get("state") == DELIVERING:
+            empty()
+            raise Killed
+        if name == "rename" and arguments[0].endswith(".jpg"):
+            os.unlink(station.outbox / "a.jpg")  # downstream was quick
+            raise Killed
+        return result
+
+    def empty() -> None:
+        staging = station.outbox / ".staging"
+        if emptied == "folder":
+            shutil.rmtree(staging)
+        elif emptied != "nothing":
+            for path in staging.glob("*.jpg" if emptied == "pictures" else "*"):
+                path.unlink()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, dying)
+        with pytest.raises(Killed):
+            station.run(QUICK, after="remove")
+    assert station.run(QUICK, after="remove") == 0
+    assert station.outputs() == ([] if moment == "renamed" else ["a.jpg"])
+    assert os.listdir(station.inbox) == []
+    assert os.listdir(station.outbox / ".staging") == []
+
+
 def test_planted_links_lead_nowhere(station: Station, tmp_path: Path) -> None:
     foreign = tmp_path / "foreign"
     foreign.mkdir()

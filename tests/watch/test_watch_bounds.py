@@ -20,7 +20,7 @@ from imagine_deblur.cli.main import main
 from imagine_deblur.watch.folders import Folder
 from imagine_deblur.watch.inbox import Inbox
 from imagine_deblur.watch.log import LineHandler, shortened
-from imagine_deblur.watch.service import EXIT_FILES
+from imagine_deblur.watch.service import EXIT_FILES, Service
 from imagine_deblur.watch.waiting import WINDOW
 from watchkit import QUICK, Station, capture_bytes, serving, wait_for
 
@@ -54,6 +54,20 @@ def test_a_backlog_is_taken_up_a_window_at_a_time(station: Station) -> None:
         assert len(service.journal.entries) <= WINDOW
         wait_for(lambda: service.telemetry.gauges.get("queue_length", 0) > count / 2)
     assert max(ages) < 3  # beats come every 0.9 s; the machine may be loaded
+
+
+def test_a_backlog_does_not_wait_between_two_windows(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frames that take no time waited for the next look after every 64."""
+    for k in range(3 * WINDOW):
+        (station.inbox / f"{k:05d}.jpg").write_bytes(capture_bytes(1, 24, 32))
+    slept: list[float] = []
+    monkeypatch.setattr(Service, "_sleep", lambda self, seconds: slept.append(seconds))
+    monkeypatch.setattr("imagine_deblur.watch.service._LOOK_AGAIN", 1e3)  # not amid a window
+    assert station.run(QUICK, stable_polls=1) == 0
+    assert len(station.outputs()) == 3 * WINDOW
+    assert sum(seconds > 0 for seconds in slept) <= 1
 
 
 def test_one_look_is_linear_in_time_and_bounded_in_memory(tmp_path: Path) -> None:

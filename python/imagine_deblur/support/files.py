@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import shutil
 import stat
@@ -203,7 +204,7 @@ def read_all(source: object) -> bytes:
     """
     if isinstance(source, bytes | bytearray | memoryview):
         return bytes(source)
-    read = getattr(source, "read", None)
+    read = None if isinstance(source, io.TextIOBase) else getattr(source, "read", None)
     data = read() if callable(read) else None
     if not isinstance(data, bytes):
         raise InputImageError(
@@ -242,6 +243,8 @@ def choose_target(path: str | None, output: Target, *, overwrite: bool) -> Path 
         raise OptionsError("output", None, "a path or a binary file when the source has no path")
     if path is not None:
         check_source(path)  # named before anything that is wrong with the output
+    if not isinstance(target, Path) and not callable(getattr(target, "write", None)):
+        raise OptionsError("output", output, "a path or a binary file that is open for writing")
     if isinstance(target, Path) and target.exists():
         if path is not None and target.samefile(path):
             raise OptionsError("output", os.fspath(target), "a file other than the source")

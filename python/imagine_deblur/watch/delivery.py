@@ -1,16 +1,18 @@
 """Putting results into the outbox, complete and exactly once.
 
 A result and its report are made in the staging folder. When both are complete the journal says
-``delivering``; then the report gets its name in the outbox, then the picture. A report in the
-outbox therefore means that its picture was published or is still staged, and the reports are a
-second witness beside the journal: `Delivery.witness`.
+``delivering``; then a mark is laid beside them, the report gets its name in the outbox, then the
+picture. A report in the outbox therefore means that its picture was published or is still staged,
+and the reports are a second witness beside the journal: `Delivery.witness`. The mark stays until
+the journal says that the capture is finished. A mark without its picture means that the picture was
+published, even if downstream has taken it away since; neither of them, that somebody emptied the
+staging folder, or that the journal's last line on it was damaged, which the journal knows.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -21,23 +23,26 @@ from typing import Any
 from imagine_deblur.errors import ImagineDeblurError
 from imagine_deblur.watch.entry import (
     DELIVERING,
-    DONE,
-    PASSED,
     QUARANTINED,
     SEEN,
     Entry,
-    is_name,
 )
 from imagine_deblur.watch.folders import Folder, write_all
 from imagine_deblur.watch.inbox import wanted
 from imagine_deblur.watch.journal import Journal
+from imagine_deblur.watch.reports import (
+    as_delivering,
+    meagre_report,
+    names_for,
+    read_json,
+    read_report,
+    with_tag,
+    write_json,
+)
 
 _CHUNK = 1 << 20
 _PART = re.compile(r"\..+\.[a-z0-9_]{8}\.part")  # as `Folder.replacing` names them
-_STAGED = re.compile(r"([0-9a-f]{32})\.(jpg|json)")
-_LONGEST_NAME = 200  # bytes, so that suffixes of ours still fit
-_LONGEST_REPORT = 4 << 20  # bytes; a whole kernel of 255 x 255 takes 1.5 MB
-_OUTCOMES = (DONE, PASSED, QUARANTINED)
+_STAGED = re.compile(r"([0-9a-f]{32})\.(jpg|json|mark\.jpg)")
 STAGING = ".staging"
 
 
@@ -61,7 +66,7 @@ class Delivery:
         self._quarantine: Folder | None = None
         self._journal = journal
         self.staging = Folder.below(outbox, STAGING)
-        self._unpublished: set[str] = set()  # keys that this process has yet to rename
+        self._unpublished: set[str] = set()  # keys that this process knows it has yet to rename
 
     def close(self) -> None:
         """Give the descriptors back."""
@@ -90,23 +95,25 @@ class Delivery:
             known = self._journal.entries.get(key)
             if known is None and not self._journal.is_finished(key):
                 self._adopt(key, f"{key}.jpg" in staged)
+                if f"{key}.jpg" not in staged:
+                    self.staging.unlink(_mark(key))
             elif known is None or known.state != DELIVERING:
-                for name in (f"{key}.json", f"{key}.jpg"):
+                for name in (f"{key}.json", f"{key}.jpg", _mark(key)):
                     self.staging.unlink(name)
 
     def _adopt(self, key: str, has_picture: bool) -> None:
         """Take up a delivery that only the staging folder, and maybe a report, tell of."""
-        report = _read_report(self.staging, f"{key}.json")
+        report = read_report(self.staging, f"{key}.json")
         if report is None and has_picture:
             report = self._report_without_picture(key)
         if report is None or report["key"] != key or not has_picture:
             return  # its capture is still in the inbox, where `witness` speaks for it
-        self._journal.append(_as_delivering(report))
+        self._journal.append(as_delivering(report))
 
     def _report_without_picture(self, key: str) -> dict[str, Any] | None:
         for name in self.outbox.names():
             if name.endswith(".json") and not self.outbox.has(name.removesuffix(".json")):
-                report = _read_report(self.outbox, name)
+                report = read_report(self.outbox, name)
                 if report is not None and report["key"] == key:
                     return report
         return None
@@ -120,15 +127,15 @@ class Delivery:
         staged = self.staging.has(f"{entry.key}.jpg")
         for folder, names in (
             (self.staging, [f"{entry.key}.json"]),
-            (self.outbox, [f"{name}.json" for name in _names_for(entry)]),
+            (self.outbox, [f"{name}.json" for name in names_for(entry)]),
         ):
             for name in names:
-                report = _read_report(folder, name)
+                report = read_report(folder, name)
                 if report is None or report["key"] != entry.key:
                     continue
                 if staged:
                     if self._digest(self.staging, f"{entry.key}.jpg") == report["output_sha256"]:
-                        return _as_delivering(report)
+                        return as_delivering(report)
                 elif folder is self.outbox:
                     return {"key": entry.key, "state": report["outcome"]}
         return self._isolated(entry)
@@ -136,7 +143,7 @@ class Delivery:
     def _isolated(self, entry: Entry) -> dict[str, Any] | None:
         if not self._quarantine_path.is_dir():
             return None
-        facts = _read_json(self.quarantine(), f"{_with_tag(entry.name, entry.key)}.reason.json")
+        facts = read_json(self.quarantine(), f"{with_tag(entry.name, entry.key)}.reason.json")
         if facts is None or facts.get("key") != entry.key or facts.get("final") is not True:
             return None
         return {"key": entry.key, "state": QUARANTINED}
@@ -190,16 +197,16 @@ class Delivery:
             "reason": reason or None,
             **facts,
         }
-        _write_json(self.staging, f"{entry.key}.json", report)
+        write_json(self.staging, f"{entry.key}.json", report)
         self._unpublished.add(entry.key)
-        self._journal.append(_as_delivering(report))
+        self._journal.append(as_delivering(report))
         self.resume(self._journal.entries[entry.key])
 
     def resume(self, entry: Entry) -> None:
         """Finish a delivery the journal says was begun.
 
-        Without a staged result it was renamed before a crash. Not so where this very process was
-        about to: then somebody removed it, and the capture is made again.
+        Without a staged result it was renamed before a crash, if its mark or the result itself is
+        there. Else somebody removed it, and the capture is made again.
 
         Raises
         ------
@@ -209,19 +216,32 @@ class Delivery:
         if self.staging.has(entry.staged):
             if self.outbox.has(entry.output):  # someone else's file took the name meanwhile
                 self._rename_delivery(entry)
+            self.staging.write(_mark(entry.key), b"", durable=False)
             with suppress(FileNotFoundError):  # the report went out before
                 self.staging.rename(f"{entry.key}.json", self.outbox, f"{entry.output}.json")
             self.staging.rename(entry.staged, self.outbox, entry.output)
-        elif entry.key in self._unpublished:
+        elif entry.key in self._unpublished or not self._was_published(entry):
             self._start_over(entry)
             return
         self._unpublished.discard(entry.key)
         self.outbox.sync()
         self.staging.sync()
         self._journal.append({"key": entry.key, "state": entry.final, "crashes": 0, "staged": ""})
+        self.staging.unlink(_mark(entry.key))
+
+    def _was_published(self, entry: Entry) -> bool:
+        """Whether a result that is staged no more got its name in the outbox."""
+        if self._journal.torn or self._journal.damaged:  # it may have said so
+            return True
+        if self.staging.has(_mark(entry.key)):
+            return True
+        try:
+            return self._digest(self.outbox, entry.output) == entry.output_sha256
+        except OSError:
+            return False
 
     def _start_over(self, entry: Entry) -> None:
-        report = _read_report(self.outbox, f"{entry.output}.json")
+        report = read_report(self.outbox, f"{entry.output}.json")
         if report is not None and report["key"] == entry.key:
             self.outbox.unlink(f"{entry.output}.json")
         why = "its staged result was removed"
@@ -230,15 +250,15 @@ class Delivery:
 
     def _rename_delivery(self, entry: Entry) -> None:
         old = f"{entry.output}.json"
-        report = _read_report(self.staging, f"{entry.key}.json")
+        report = read_report(self.staging, f"{entry.key}.json")
         published = report is None
         if published:
-            report = _read_report(self.outbox, old)
+            report = read_report(self.outbox, old)
         if report is None or report["key"] != entry.key:
-            report = _meagre_report(entry)
+            report = meagre_report(entry)
             published = False
         name = self._free_name(entry, but=entry.output)
-        _write_json(self.staging, f"{entry.key}.json", report | {"output": name})
+        write_json(self.staging, f"{entry.key}.json", report | {"output": name})
         self._journal.append({"key": entry.key, "state": DELIVERING, "output": name})
         if published:
             self.outbox.unlink(old)
@@ -257,7 +277,7 @@ class Delivery:
         final : bool
             Nothing else is delivered for it.
         """
-        name = _with_tag(entry.name, entry.key)
+        name = with_tag(entry.name, entry.key)
         facts = {
             "capture": entry.name,
             "key": entry.key,
@@ -268,7 +288,7 @@ class Delivery:
         folder = self.quarantine()
         if descriptor is not None:
             _copy(descriptor, folder, name)
-        _write_json(folder, f"{name}.reason.json", facts)
+        write_json(folder, f"{name}.reason.json", facts)
         return name
 
     def quarantine(self) -> Folder:
@@ -298,7 +318,7 @@ class Delivery:
         OSError
             Every name is taken.
         """
-        for name in _names_for(entry):
+        for name in names_for(entry):
             if name != but and not self.outbox.has(name) and self._report_is_free(name, entry):
                 return name
         raise OSError(errno.EEXIST, "the outbox has files of every name for it", entry.name)
@@ -306,7 +326,7 @@ class Delivery:
     def _report_is_free(self, name: str, entry: Entry) -> bool:
         if not self.outbox.has(f"{name}.json"):
             return True
-        report = _read_report(self.outbox, f"{name}.json")
+        report = read_report(self.outbox, f"{name}.json")
         return report is not None and report["key"] == entry.key
 
     @staticmethod
@@ -315,62 +335,9 @@ class Delivery:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _as_delivering(report: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "key": report["key"],
-        "name": report["capture"],
-        "state": DELIVERING,
-        "output": report["output"],
-        "staged": f"{report['key']}.jpg",
-        "final": report["outcome"],
-        "reason": report.get("reason") or "",
-        "output_sha256": report["output_sha256"],
-        "crashes": 0,
-    }
-
-
-def _meagre_report(entry: Entry) -> dict[str, Any]:
-    """What the journal knows, where the report itself is lost."""
-    return {
-        "capture": entry.name,
-        "key": entry.key,
-        "capture_sha256": entry.sha256,
-        "output_sha256": entry.output_sha256,
-        "outcome": entry.final,
-        "reason": entry.reason or None,
-        "report": None,
-    }
-
-
-def _names_for(entry: Entry) -> tuple[str, ...]:
-    """Names a capture's result may have, the best first."""
-    tagged = _with_tag(entry.name, entry.key)
-    plain = entry.name if len(os.fsencode(entry.name)) <= _LONGEST_NAME else tagged
-    return plain, tagged, _with_tag(entry.name, entry.key, digits=32)
-
-
-def _with_tag(name: str, key: str, digits: int = 8) -> str:
-    stem, dot, suffix = name.rpartition(".")
-    short = os.fsdecode(os.fsencode(stem)[: _LONGEST_NAME - 48])
-    return f"{short}-{key[:digits]}{dot}{suffix}"
-
-
-def _read_json(folder: Folder, name: str) -> dict[str, Any] | None:
-    """Return a JSON object of ours, None for anything else that may have its name."""
-    try:
-        value = json.loads(folder.read(name, _LONGEST_REPORT))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _read_report(folder: Folder, name: str) -> dict[str, Any] | None:
-    report = _read_json(folder, name)
-    texts = ("key", "capture", "output", "output_sha256", "outcome")
-    if report is None or not all(isinstance(report.get(t), str) for t in texts):
-        return None
-    names = (report["capture"], report["output"], report["key"])
-    return report if report["outcome"] in _OUTCOMES and all(map(is_name, names)) else None
+def _mark(key: str) -> str:
+    """Name in the staging folder; whoever removes the pictures there removes the marks too."""
+    return f"{key}.mark.jpg"
 
 
 def _clear_parts(folder: Folder) -> None:
@@ -393,7 +360,3 @@ def _read_at(descriptor: int, at: int) -> bytes:
         return os.pread(descriptor, _CHUNK, at)
     except OSError as error:
         raise UnreadableError(f"its bytes cannot be read from {at} on: {error}") from None
-
-
-def _write_json(folder: Folder, name: str, value: Mapping[str, Any]) -> None:
-    folder.write(name, json.dumps(value, indent=1).encode() + b"\n")

@@ -137,7 +137,7 @@ class Service:
             self._in,
             stable_polls=self.settings.stable_polls,
             patience=self.settings.patience,
-            window=WINDOW,
+            window=2 * WINDOW,  # so that those whose turn is next have been looked at before
         )
         if self.settings.after == "remove":
             inbox.put_back_what_was_moved()
@@ -234,7 +234,7 @@ class Service:
         self._count()
         if self.settings.once and done is not None:
             return done
-        busy = self.journal.entries
+        busy = self.journal.entries or self._line.more
         self._sleep(0.0 if busy else max(self.settings.poll, 4 * self._line.look_seconds))
         return None
 

@@ -50,6 +50,7 @@ class WaitingLine:
         self._telemetry, self._settings = telemetry, settings
         self._tick = tick
         self.looked_at, self.look_seconds = float("-inf"), 0.0
+        self.more = False  # complete captures that the last look had no room for
 
     def look(self) -> Look:
         """Look at the inbox and take up what there is room for.
@@ -65,6 +66,7 @@ class WaitingLine:
         look = self._inbox.look(self._journal.files.__contains__, taken.__contains__, self._tick)
         self._compact(look)
         room = WINDOW - len(entries)
+        self.more = len(look.fresh) > room
         fresh: dict[str, dict[str, Any]] = {}
         for found in look.fresh[: max(0, room)]:
             self._tick()
