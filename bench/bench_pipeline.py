@@ -4,8 +4,8 @@ Every comparison is paired: A B A B ..., in one process, medians of each; second
 the processor, since on a shared machine only the second can be trusted with one thread. One JSON
 line a result, after a line that says where it ran.
 
-Parts (``--parts``) are run alone, with the same threads: decoding, the linear stage on planes in
-memory, the network on ready tiles, encoding. The whole is `Session.process`, warm.
+Parts (``--parts``) are run alone, with the same threads: decoding, the look at the capture, the
+linear stage on planes in memory, the network on ready tiles, encoding. The whole is `Session.process`, warm.
 
 Examples
 --------
@@ -34,9 +34,10 @@ import scenes
 import served_networks
 from environment import print_environment
 from imagine_deblur import Session, _core
+from imagine_deblur.capture.analysis import analyse, named_blur
+from imagine_deblur.capture.result import Capture
 from imagine_deblur.engines import EngineSettings, describe, open_engine
 from imagine_deblur.engines.model import resolve_model
-from imagine_deblur.psf.presets import named_psf
 from imagine_deblur.restoration.stage import WienerStage
 from imagine_deblur.support.process_memory import status_bytes
 
@@ -75,7 +76,8 @@ class Parts:
         self._descriptor = describe(str(model))
         self.frame = self.decode()
         rows, columns, bands = self.frame.shape
-        psf = named_psf(PSF).psf
+        self._given = named_blur(PSF)
+        psf = self._given.psf
         assert psf is not None
         spec = resolve_model(model).wiener_spec(None, checked=False)
         assert spec is not None
@@ -106,6 +108,10 @@ class Parts:
         reader = _core.JpegReader(self._capture)
         return reader.read_rows(reader.info["rows"])
 
+    def analyse(self) -> None:
+        """The capture's spectra, the gains, and whether it shows the PSF that is given."""
+        analyse(Capture(lambda: [self.frame]), self._given, nsr=None, raise_unknown=False)
+
     def linear(self) -> None:
         """Every plane of the Wiener bank, whole frame."""
         self._stage.restore(self._strip)
@@ -119,7 +125,7 @@ class Parts:
         """Rows to a JPEG of quality 95."""
         _core.encode_jpeg(self.frame, quality=95)
 
-    NAMES = ("decode", "linear", "network", "encode")
+    NAMES = ("decode", "analyse", "linear", "network", "encode")
 
 
 def session_of(model: Path, engine: str, threads: int, **changes: Any) -> Session:

@@ -106,7 +106,9 @@ def test_a_file_is_decoded_once_for_the_look_and_the_restoration(
 
 
 def test_a_file_in_strips_is_decoded_anew(decoded: list[int]) -> None:
-    data = jpeg(np.tile((natural(320, 384, seed=3) * 255).astype(np.uint8), (8, 1, 1)))
+    rng = np.random.default_rng(3)
+    blurred = degrade(natural(320, 384, seed=3), PSF.defocus(2.0), noise=0.004, rng=rng)
+    data = jpeg(np.tile(blurred, (8, 1, 1)))
     options: Any = {"psf": "disk:2", "model": "wiener", "tile": 128, "max_ram": "78MB"}
     with Session(threads=1, **options) as session:
         report = session.process(data, io.BytesIO())

@@ -10,15 +10,16 @@ import pytest
 
 from imagine_deblur import _core
 from imagine_deblur.capture.ring_gain import RingGains
+from imagine_deblur.degradation.forward import degrade
+from imagine_deblur.psf.models import PSF
 from imagine_deblur.session import Session
 from synthetic import natural
 
 
 def capture(rows: int, columns: int, seed: int) -> bytes:
-    """A JPEG of a made-up scene, (rows, columns) px, of repeated parts."""
-    part = natural(128, 160, seed=seed)
-    times = -(-rows // 128), -(-columns // 160), 1
-    picture = np.tile(np.rint(np.clip(part, 0, 1) * 255).astype(np.uint8), times)
+    """A JPEG of a made-up scene out of focus, (rows, columns) px, of repeated parts."""
+    part = degrade(natural(128, 160, seed=seed), PSF.defocus(4.0), rng=np.random.default_rng(seed))
+    picture = np.tile(part, (-(-rows // 128), -(-columns // 160), 1))
     return _core.encode_jpeg(np.ascontiguousarray(picture[:rows, :columns]), quality=92)
 
 
@@ -47,8 +48,9 @@ def test_strips_and_bytes_do_not_depend_on_the_frames_before(max_ram: str) -> No
 
 def test_no_frame_gets_the_filters_of_the_one_before() -> None:
     """Python gives a new object the address of one that is gone."""
-    scene = np.rint(natural(160, 192, seed=3) * 255).astype(np.uint8)
-    with Session(psf="disk:2.5", model="fast", threads=1) as session:
+    blur = PSF.defocus(2.5)
+    scene = degrade(natural(160, 192, seed=3), blur, rng=np.random.default_rng(3))
+    with Session(psf=blur, model="fast", threads=1) as session:
         found = session.analyse([scene])
         assert found.gains is not None
 

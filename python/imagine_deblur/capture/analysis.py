@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagine_deblur.capture import policy
+from imagine_deblur.capture.cross_check import comparable, expected, windows
 from imagine_deblur.capture.growth import power_growth
 from imagine_deblur.capture.result import Analysis, Capture
 from imagine_deblur.capture.ring_gain import RingGains, gains_for
@@ -44,7 +45,8 @@ def analyse(
     trained : mapping of str to (float, float), optional
         Ranges of the PSF that the network was trained for, see `ModelDescriptor.psf_range`.
     checked : bool
-        Pass a capture through whose restoration would be wild, see `growth`.
+        Pass a capture through whose restoration would be wild, see `growth`, or which shows another
+        blur than the given one, see `cross_check`. With `nsr` given the second is left out.
     adapts : bool
         The model takes learned gains. Without them a blur of an uncertain kind is left alone.
     raise_unknown : bool
@@ -72,6 +74,8 @@ def analyse(
     if not checked or spectra is None:
         return found
     judged = policy.passed_if_wild(found, power_growth(spectra, found))
+    if given is not None and isinstance(judged.psf, PSF) and judged.gains is not None:
+        judged = _cross_checked(capture, spectra, judged, learned=adapts and not judged.untrained)
     if raise_unknown and judged.passed is not None:
         raise EstimationError(judged.passed, reason="wild")
     return judged
@@ -85,6 +89,26 @@ def _gains(capture: Capture, spectra: RingSpectra, found: Analysis) -> RingGains
     table = table_scalars(capture.quantisation, known=capture.quantisation is not None)
     facts = None if found.distribution is None else found.distribution.facts
     return gains_for(spectra, found.psf, table, moments=found.moments, facts=facts)
+
+
+def _cross_checked(
+    capture: Capture, spectra: RingSpectra, found: Analysis, *, learned: bool
+) -> Analysis:
+    """Hold a given PSF against what the capture shows, where it shows a round blur.
+
+    A field is not: a capture tells one blur for all its parts.
+    """
+    parts = Capture(lambda: windows(capture.images()), capture.quantisation)
+    own = _estimated(parts, raise_unknown=False)
+    if own.distribution is None or not policy.tells_round(own.distribution):
+        return found
+    moments = own.distribution.moments
+    if not isinstance(found.psf, PSF) or not comparable(found.psf, own.distribution):
+        return found
+    own = replace(own, moments=moments)
+    undone = found if learned else replace(found, gains=None)
+    promised = expected(spectra, undone, moments, _gains(capture, spectra, own))
+    return policy.passed_if_contradicted(found, own, promised)
 
 
 def named_blur(value: PSF | PsfField | NDArray[Any] | str | os.PathLike[str]) -> Analysis:

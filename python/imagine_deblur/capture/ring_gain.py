@@ -147,7 +147,7 @@ def interpolation(frequency: NDArray[np.floating]) -> Float32Array:
 
 
 TO_ENTRIES = interpolation(FREQUENCY)
-_TO_RINGS = TO_ENTRIES / np.maximum(TO_ENTRIES.sum(axis=0, keepdims=True), 1e-6)
+TO_RINGS = TO_ENTRIES / np.maximum(TO_ENTRIES.sum(axis=0, keepdims=True), 1e-6)
 
 
 def local_inputs(
@@ -172,7 +172,7 @@ def local_inputs(
     (..., LOCAL, RINGS) float32 ndarray
     """
     logs = np.log10(np.maximum(spectra, ROUNDING / 100) / ROUNDING) / 2 - 1
-    weights = _TO_RINGS if to_rings is None else to_rings
+    weights = TO_RINGS if to_rings is None else to_rings
     centre, square = ((values[..., None, :] @ weights)[..., 0, :] for values in (mean, second))
     depth = np.log10(np.maximum(square, 1e-5)) + 2
     fixed = np.broadcast_to(4 * RING_FREQUENCY - 1, centre.shape)

@@ -17,13 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from imagine_deblur.capture.ring_gain import TRAITS, RingGains, gains_for
-from imagine_deblur.capture.ring_spectra import ring_spectra
-from imagine_deblur.errors import EstimationError, OptionsError
+from imagine_deblur.capture.analysis import analyse
+from imagine_deblur.capture.result import Capture
+from imagine_deblur.capture.ring_gain import TRAITS, RingGains
+from imagine_deblur.errors import OptionsError
 from imagine_deblur.evaluation.protocols import PROTOCOLS, load_scene
 from imagine_deblur.psf import PSF
-from imagine_deblur.psf.estimation.estimator import estimate_from, summary_of
-from imagine_deblur.psf.estimation.quantisation_table import table_scalars
 from imagine_deblur.restoration.wiener import WienerSpec, wiener
 from imagine_deblur.train.network import RGB
 from imagine_deblur.train.planes import input_planes
@@ -110,15 +109,8 @@ def make_cases(
 
 def _blind(capture: NDArray[np.uint8]) -> tuple[PSF | None, RingGains | None]:
     """The PSF and the gains of a capture of which nothing but its samples is known."""
-    spectra, table = ring_spectra([capture]), table_scalars(None, known=False)
-    try:
-        found = estimate_from(summary_of(capture), table)
-    except EstimationError:
-        return None, None
-    if spectra is None or not found.psf.components:
-        return None, None
-    known = found.distribution
-    return found.psf, gains_for(spectra, found.psf, table, moments=known.moments, facts=known.facts)
+    found = analyse(Capture(lambda: [capture]), None, nsr=None, checked=False, raise_unknown=False)
+    return (found.psf, found.gains) if isinstance(found.psf, PSF) and found.gains else (None, None)
 
 
 def restore(
