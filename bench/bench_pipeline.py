@@ -5,7 +5,8 @@ the processor, since on a shared machine only the second can be trusted with one
 line a result, after a line that says where it ran.
 
 Parts (``--parts``) are run alone, with the same threads: decoding, the look at the capture, the
-linear stage on planes in memory, the network on ready tiles, encoding. The whole is `Session.process`, warm.
+linear stage on planes in memory, the network on ready tiles, encoding. The whole is
+`Session.process`, warm.
 
 Examples
 --------
