@@ -63,6 +63,7 @@ BAD_RECORDS = {
     "folder": lambda path: (path.unlink(), path.mkdir()),
     "fifo": lambda path: (path.unlink(), os.mkfifo(path)),
     "deep": lambda path: path.write_text("[" * 100_000),
+    "link to itself": lambda path: (path.unlink(), path.symlink_to(path.name)),
 }
 
 

@@ -156,6 +156,18 @@ def test_an_empty_capture_is_accounted_for(station: Station) -> None:
     assert copy.read_bytes() == b""
 
 
+def test_what_is_no_file_is_left_alone_and_told_of_once(station: Station, tmp_path: Path) -> None:
+    """A link in the inbox was passed over without a word."""
+    station.put("a.jpg")
+    (station.inbox / "b.jpg").symlink_to("a.jpg")
+    (station.inbox / "c.jpg").mkdir()
+    os.mkfifo(station.inbox / "d.jpg")
+    assert station.run(QUICK) == 0
+    assert station.outputs() == ["a.jpg"]
+    told = [line for line in station.log if "left alone" in line]
+    assert [line.split(":")[0][-5:] for line in told] == ["b.jpg", "c.jpg", "d.jpg"]
+
+
 def test_waiting_counts_from_arrival_and_over_restarts(station: Station) -> None:
     station.put("a.jpg")
     time.sleep(1.2)

@@ -335,9 +335,10 @@ def read_file(path: Path, most: int) -> bytes:
     OSError
         Missing, not a regular file, or longer than `most` bytes.
     """
-    folder = Folder.at(path.resolve().parent, make=False)
+    real = Path(os.path.realpath(path))  # Path.resolve has an error of its own for a link to itself
+    folder = Folder.at(real.parent, make=False)
     try:
-        return folder.read(path.resolve().name, most)
+        return folder.read(real.name, most)
     finally:
         folder.close()
 

@@ -58,6 +58,8 @@ class Look:
     unsettled : int
         Those of them that are neither in `fresh` nor known, nor unreadable.
     unreadable : int
+    no_files : list of str
+        Names of captures that are links, folders or pipes, and are left alone; not all of them.
     finished : list of Found
         Captures that are finished and still there; not all of them.
     present : bytearray
@@ -68,6 +70,7 @@ class Look:
     waiting: int = 0
     unsettled: int = 0
     unreadable: int = 0
+    no_files: list[str] = field(default_factory=list)
     finished: list[Found] = field(default_factory=list)
     present: bytearray = field(default_factory=bytearray)
 
@@ -134,7 +137,7 @@ class Inbox:
         refused: dict[bytes, tuple[float, float]] = {}
 
         def candidates() -> Iterator[Found]:
-            for count, found in enumerate(self._files()):
+            for count, found in enumerate(self._files(result.no_files)):
                 if count % 256 == 0:
                     tick()
                 file = file_digest(found)
@@ -169,7 +172,7 @@ class Inbox:
         self._growing, self._refused = growing, refused
         return result
 
-    def _files(self) -> Iterator[Found]:
+    def _files(self, no_files: list[str]) -> Iterator[Found]:
         with self.folder.scan() as entries:
             for entry in entries:
                 if not wanted(entry.name):
@@ -177,6 +180,8 @@ class Inbox:
                 with suppress(OSError):  # gone between the listing and the look
                     if entry.is_file(follow_symlinks=False):
                         yield Found.of(entry.name, entry.stat(follow_symlinks=False))
+                    elif len(no_files) < self._window:
+                        no_files.append(entry.name)
 
     def _complete(self, growth: _Growth, now: float) -> bool:
         if growth.looks < self._stable_polls:

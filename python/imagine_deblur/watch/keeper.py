@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from imagine_deblur.errors import ImagineDeblurError
 from imagine_deblur.options import Options
 from imagine_deblur.watch.configuration import LastGood
 from imagine_deblur.watch.folders import Folder
@@ -37,7 +36,6 @@ _RETEST = 20  # captures passed through between attempts to get a session back
 _ASK_AGAIN = 600.0  # s until what was asked for is tried again while something else is in use
 _ATTEMPTS, _PAUSE = 3, 0.2  # to open files of a configuration, and s between
 _TRIAL_SHAPE = (512, 512)  # px, where no capture was seen yet
-_REFUSALS = (ImagineDeblurError, OSError, MemoryError, ArithmeticError, ValueError, TypeError)
 
 
 class SessionKeeper:
@@ -95,7 +93,7 @@ class SessionKeeper:
             self._telemetry.move()
             try:
                 self.session = self._opened(options)
-            except _REFUSALS as error:
+            except Exception as error:  # whatever a file from outside brings about
                 reason = f"{type(error).__name__}: {error}"
                 if reason != refused:
                     _log.error("configuration '%s' cannot be used: %s", origin, reason)

@@ -50,6 +50,7 @@ class WaitingLine:
         self._telemetry, self._settings = telemetry, settings
         self._tick = tick
         self.looked_at, self.look_seconds = float("-inf"), 0.0
+        self._left_alone: set[str] = set()  # told of already
         self.more = False  # complete captures that the last look had no room for
 
     def look(self) -> Look:
@@ -64,6 +65,9 @@ class WaitingLine:
         entries = self._journal.entries
         taken = {file_digest(entry) for entry in entries.values() if entry.name}
         look = self._inbox.look(self._journal.files.__contains__, taken.__contains__, self._tick)
+        for name in sorted(set(look.no_files) - self._left_alone):
+            _log.warning("%s: a link, a folder or a pipe, not a file: left alone", name)
+        self._left_alone = set(look.no_files)
         self._compact(look)
         room = WINDOW - len(entries)
         self.more = len(look.fresh) > room
