@@ -208,6 +208,12 @@ void register_linear(py::module_& module) {
             return linear::scratch_bytes({rows, columns, padded_rows, padded_columns});
           },
           py::arg("rows"), py::arg("columns"), py::arg("padded_rows"), py::arg("padded_columns"))
+      .def_static(
+          "worker_bytes_of",
+          [](int rows, int columns, int padded_rows, int padded_columns) {
+            return linear::worker_bytes({rows, columns, padded_rows, padded_columns});
+          },
+          py::arg("rows"), py::arg("columns"), py::arg("padded_rows"), py::arg("padded_columns"))
       .def(
           "otf_bytes",
           [](const PlaneSizes& s, bool complex) { return Otf::bytes(s, complex); },

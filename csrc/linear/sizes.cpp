@@ -58,16 +58,18 @@ std::size_t PlaneSizes::spectrum_floats(int rows) const noexcept {
   return floats_of(blocks(), rows);
 }
 
-std::size_t PlaneSizes::worker_floats() const noexcept {
-  const std::size_t elements = static_cast<std::size_t>(blocks()) * fft::kLines;
-  const std::size_t rows = elements * fft::kElement +
-                           static_cast<std::size_t>(size_.padded_columns) * fft::kLines;
-  return std::max(rows, static_cast<std::size_t>(size_.padded_rows) * fft::kElement);
-}
-
 std::size_t scratch_bytes(const Size& size) noexcept {
   const int blocks = spectrum_blocks(size.padded_columns);
   return sizeof(float) * (floats_of(blocks, size.padded_rows) + floats_of(blocks, size.rows));
+}
+
+std::size_t worker_bytes(const Size& size) noexcept {
+  const std::size_t elements =
+      static_cast<std::size_t>(spectrum_blocks(size.padded_columns)) * fft::kLines;
+  const std::size_t rows = elements * fft::kElement +
+                           static_cast<std::size_t>(size.padded_columns) * fft::kLines;
+  const std::size_t columns = static_cast<std::size_t>(size.padded_rows) * fft::kElement;
+  return sizeof(float) * std::max(rows, columns);
 }
 
 }  // namespace imagine_deblur::linear

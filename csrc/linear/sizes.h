@@ -31,6 +31,8 @@ constexpr int spectrum_blocks(int padded_columns) noexcept {
 
 // Bytes of two spectra of such a plane: one of all rows and one of the plane's.
 std::size_t scratch_bytes(const Size& size) noexcept;
+// Bytes that each worker needs for itself.
+std::size_t worker_bytes(const Size& size) noexcept;
 
 // How one axis is continued: sample samples + i is ahead[i] + (behind[i] - ahead[i]) * fade[i].
 struct Extension {
@@ -54,7 +56,7 @@ class PlaneSizes {
   // Floats of a spectrum whose blocks hold `rows` rows.
   std::size_t spectrum_floats(int rows) const noexcept;
   // Floats that a worker needs for itself.
-  std::size_t worker_floats() const noexcept;
+  std::size_t worker_floats() const noexcept { return worker_bytes(size_) / sizeof(float); }
   std::size_t scratch_bytes() const noexcept { return linear::scratch_bytes(size_); }
 
   const fft::Kernels& kernels() const noexcept { return kernels_; }

@@ -18,8 +18,11 @@ from imagine_deblur.restoration.stage import WienerStage
 from imagine_deblur.restoration.wiener import FIXED16_ONE, WienerSpec
 
 _HEADROOM = 8 << 20  # the next attempt may begin with a little more resident memory
-_SLACK = 4 << 20  # for small allocations between here and the peak
-_COLUMN_BYTES = 350  # of the decoder, the encoder and their rows, each: 23 MB for 65,500 px
+# What is neither of the pool nor of the tables below, measured while planes are made, cold: 2 MB at
+# 2,048 px of width, 4 at 4,056, 8 at 11,648, 7 at 20,000, 25 at 65,500. Decoder and encoder with
+# their rows take 85 to 150 bytes a column; the rest is the heap's, in and between what is used.
+_SLACK = 3 << 20
+_COLUMN_BYTES = 450
 
 # Resident bytes, measured with numpy 2 and Python 3.11 on x86-64 when the engine was open and the
 # capture had been looked at: 52 MB with the linear model alone, 48 where the PSF was given; 57 and

@@ -23,11 +23,20 @@ from imagine_deblur.restoration.transfer import (
     otf_for,
     scratch_bytes,
     sizes_for,
+    worker_bytes,
 )
 from imagine_deblur.restoration.wiener import WienerSpec, learned_gains
+from imagine_deblur.support.process_memory import return_free_memory
 
 if TYPE_CHECKING:
     from imagine_deblur._core import Strip
+
+
+_THREADS_COUNTED = 4
+"""Threads whose rows are counted at least, so that up to so many cut a frame in the same way."""
+
+_MAKING_OTF = 5_000_000
+"""Bytes beside the result while an OTF is computed, see `PSF.half_plane`."""
 
 
 class WienerStage:
@@ -127,17 +136,26 @@ class WienerStage:
         columns, group_columns : int
             Of the frame, and those whose planes are made at a time.
         """
-        width = self.read_columns(columns, group_columns)
-        if width < columns:
-            width = max(width, self._review_pieces(columns, group_columns)[0].width)
-        return scratch_bytes(rows, width, self._gap)
+        return scratch_bytes(rows, self._transformed_columns(columns, group_columns), self._gap)
 
     def kept_bytes(self, rows: int, columns: int, group_columns: int) -> int:
-        """Return the bytes of the OTF, which stays outside the scratch; see `scratch_bytes`."""
+        """Return the bytes outside the scratch: OTF and workers' rows; see `scratch_bytes`."""
+        width = self._transformed_columns(columns, group_columns)
+        threads = max(self._workers.worker_count, _THREADS_COUNTED)
+        kept = threads * worker_bytes(rows, width, self._gap)
         if self._radial:
-            return 0
-        sizes = sizes_for(rows, self.read_columns(columns, group_columns), self._gap)
-        return max(otf_bytes(psf, sizes) for _, _, psf in self.field.cells)
+            return kept
+        sizes = sizes_for(rows, width, self._gap)
+        otf = max(otf_bytes(psf, sizes) for _, _, psf in self.field.cells)
+        # While the next cell's is laid out for the core, it is there twice.
+        return kept + otf + (otf + _MAKING_OTF if len(self.field.cells) > 1 else 0)
+
+    def _transformed_columns(self, columns: int, group_columns: int) -> int:
+        """Return the most columns that are transformed at a time."""
+        width = self.read_columns(columns, group_columns)
+        if width == columns or self.reblur_check is None:
+            return width
+        return max(width, self._review_pieces(columns, group_columns)[0].width)
 
     @property
     def otf(self) -> _core.Otf | None:
@@ -199,7 +217,10 @@ class WienerStage:
         if check is None:
             return 0
         rows = self._review_rows(strip)
-        return check.review(strip, rows[0], self._reblurred(strip, rows, check.base_plane))
+        replaced = check.review(strip, rows[0], self._reblurred(strip, rows, check.base_plane))
+        if strip.count > 1:
+            return_free_memory()  # of sums and fades: 9 MB of a frame of 100 MP, in 4 ms
+        return replaced
 
     def _review_rows(self, strip: Strip) -> tuple[int, int]:
         """Rows of the window in which the finished rows are blurred again, blocks from the top."""

@@ -38,6 +38,12 @@ def scratch_bytes(rows: int, columns: int, gap: int) -> int:
     return _core.PlaneSizes.scratch_bytes_of(rows, columns, *padded)
 
 
+def worker_bytes(rows: int, columns: int, gap: int) -> int:
+    """Return what each worker takes for itself meanwhile; arguments as for `sizes_for`."""
+    padded = fast_length(rows + gap), fast_length(columns + gap)
+    return _core.PlaneSizes.worker_bytes_of(rows, columns, *padded)
+
+
 def is_radial(psf: PSF) -> bool:
     """Whether the PSF's OTF is real and depends on the radial frequency alone."""
     return all(component.isotropic for component in psf.components)
