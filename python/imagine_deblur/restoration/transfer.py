@@ -12,6 +12,7 @@ from imagine_deblur import _core
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.restoration.gains import COLOUR_GAIN, HIGHEST, LUMA_GAIN, PlaneGain
 from imagine_deblur.support.fft_size import fast_length
+from imagine_deblur.support.process_memory import return_free_memory
 
 _ENTRIES = 16385
 """Of a radial OTF's table: a step of 4e-5 cycles/px, so that linear interpolation of a disk of 10
@@ -59,7 +60,11 @@ def otf_for(psf: PSF, sizes: _core.PlaneSizes, workers: _core.WorkerPool) -> _co
     if is_radial(psf):
         table = psf.at(0.0, np.linspace(0.0, HIGHEST, _ENTRIES)).real
         return _core.Otf.radial(np.asarray(table, np.float32))
-    return _core.Otf.half_plane(sizes, psf.half_plane(*sizes.padded_shape), workers)
+    values = psf.half_plane(*sizes.padded_shape)
+    otf = _core.Otf.half_plane(sizes, values, workers)
+    del values
+    return_free_memory()  # the C library may keep as much again
+    return otf
 
 
 @dataclass(frozen=True)
