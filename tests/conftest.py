@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -76,3 +78,41 @@ def no_leaks() -> Iterator[None]:
             return
         time.sleep(0.01)
     pytest.fail(f"descriptors {files} -> {files_after}, threads {threads} -> {threads_after}")
+
+
+def cgroup(controller: str) -> Path:
+    """The folder of this process under a version 1 controller, or a skip."""
+    root = Path("/sys/fs/cgroup") / controller
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, names, path = line.split(":", 2)
+        if controller in names.split(","):
+            for folder in (root / path.lstrip("/"), root):
+                if folder.is_dir():
+                    return folder
+    pytest.skip(f"no version 1 {controller} cgroup here")
+
+
+@pytest.fixture
+def inside() -> Iterator[Callable[..., subprocess.CompletedProcess[bytes]]]:
+    """Runs a command inside a new cgroup with one limit set."""
+    made: list[Path] = []
+
+    def run(
+        controller: str, limits: dict[str, int], command: list[str], **more: Any
+    ) -> subprocess.CompletedProcess[bytes]:
+        folder = cgroup(controller) / f"imagine-deblur-test-{os.getpid()}-{len(made)}"
+        try:
+            folder.mkdir()
+            made.append(folder)
+            for name, value in limits.items():
+                (folder / name).write_text(str(value))
+        except OSError as error:
+            pytest.skip(f"no cgroup may be made: {error}")
+        join = f'echo $$ > "{folder}/cgroup.procs" && exec "$@"'
+        return subprocess.run(
+            ["sh", "-c", join, "sh", *command], capture_output=True, check=False, **more
+        )
+
+    yield run
+    for folder in made:
+        folder.rmdir()

@@ -117,6 +117,44 @@ def test_every_thread_that_works_is_polite(engine, blind):
     assert {thread["affinity"][0] for thread in pinned} <= set(found["processors"])
 
 
+QUOTA = """
+import json, os, sys
+import numpy as np
+from imagine_deblur import Session
+
+image = np.random.default_rng(0).integers(60, 190, (256, 320, 3)).astype(np.uint8)
+names = set()
+
+def look(fraction):
+    for task in os.listdir("/proc/self/task"):
+        with open(f"/proc/self/task/{task}/comm") as file:
+            names.add((task, file.read().strip()))
+
+with Session(psf="disk:2", model="wiener", tile=64) as session:
+    restored, report = session.restore_with_report(image, progress=look)
+    chosen = session.parts.threads
+with Session(psf="disk:2", model="wiener", tile=64, threads=2) as session:
+    same = np.array_equal(restored, session.restore(image))
+print(json.dumps({"chosen": chosen, "reported": report.threads, "same": same,
+                  "tasks": len(names), "cores": len(os.sched_getaffinity(0))}))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a cgroup")
+@pytest.mark.parametrize("quota", [50_000, 100_000, None], ids=["half a core", "one", "none"])
+def test_a_session_takes_its_threads_from_the_quota(inside, quota):
+    limits = {} if quota is None else {"cpu.cfs_period_us": 100_000, "cpu.cfs_quota_us": quota}
+    done = inside("cpu", limits, [sys.executable, "-c", QUOTA])
+    assert done.returncode == 0, done.stderr.decode()
+    found = json.loads(done.stdout)
+    assert found["chosen"] == found["reported"]
+    assert found["same"]
+    if quota is None:
+        assert found["chosen"] >= 1
+    else:
+        assert found["chosen"] == 1
+
+
 def test_the_caller_keeps_its_politeness():
     before = os.sched_getaffinity(0), os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
     with Session(psf="disk:2", model="wiener", threads=2, pin=True, nice=7) as session:
