@@ -18,6 +18,7 @@ from imagine_deblur.cli.options import flag
 from imagine_deblur.options import OptionChanges, Options
 
 PACKAGE = Path(imagine_deblur.__file__).parent
+CORE = Path(__file__).parents[1] / "csrc"
 LONGEST = 400
 """Lines of a file, at most."""
 
@@ -93,6 +94,14 @@ def test_no_file_is_too_long():
         and (lines := len(path.read_text(encoding="utf-8").splitlines())) > LONGEST
     }
     assert long == {}
+
+
+def test_no_file_of_the_core_is_too_long():
+    files = [*CORE.rglob("*.h"), *CORE.rglob("*.cpp")]
+    if not files:
+        pytest.skip("no sources of the core beside the package")
+    lengths = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in files}
+    assert {name: lines for name, lines in lengths.items() if lines > LONGEST} == {}
 
 
 def test_the_session_is_short():

@@ -8,6 +8,8 @@ set(IMAGINE_DEBLUR_JPEG_SOURCES
     jpeg/memory_use.cpp
     jpeg/metadata.cpp
     jpeg/quality.cpp
+    jpeg/reader_errors.cpp
+    jpeg/reader_header.cpp
     jpeg/scanline_reader.cpp
     jpeg/scanline_writer.cpp
     jpeg/signature.cpp)

@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <optional>
 #include <string>
 #include <utility>
 
 #include "base/error.h"
+#include "pipeline/plane_set.h"
 #include "tiling/blender.h"
 #include "tiling/gather.h"
 
@@ -39,87 +39,6 @@ void require_numbers(std::span<const float> samples, const Tile& tile) {
                   std::to_string(tile.read.top) + ", column " +
                   std::to_string(tile.read.left) +
                   ": use another network, or leave the reblur check on, which replaces them");
-}
-
-// Planes of equal size in leases of their own, showing some rows and columns of a frame.
-class PlaneSet {
- public:
-  // The largest part of a frame that is shown.
-  struct Most {
-    int rows;
-    int columns;
-  };
-
-  PlaneSet(BufferPool& pool, const char* name, int count, Most most, const FrameShape& shape,
-           SampleType type)
-      : stride_(static_cast<std::ptrdiff_t>(most.columns) *
-                static_cast<std::ptrdiff_t>(sample_bytes(type))) {
-    for (int i = 0; i < count; ++i) {
-      leases_.push_back(pool.lease(name + std::to_string(i),
-                                   static_cast<std::size_t>(stride_) *
-                                       static_cast<std::size_t>(most.rows)));
-      windows_.push_back(
-          {PlaneView{leases_.back().data(), type, most.rows, most.columns, stride_}, 0, shape.rows,
-           0, shape.columns});
-    }
-  }
-
-  std::span<const PlaneWindow> windows() const { return windows_; }
-
-  // From now on the planes show `rows`, nothing of which was dropped.
-  void show(RowRange rows) {
-    dropped_ = 0;
-    for (PlaneWindow& window : windows_) {
-      window.first_row = rows.first;
-      window.view.rows = rows.size();
-    }
-  }
-  void show_columns(RowRange columns) {
-    for (PlaneWindow& window : windows_) {
-      window.first_column = columns.first;
-      window.view.columns = columns.size();
-    }
-  }
-
-  // What the planes hold of rows above `row` is dead.
-  void drop_above(BufferPool& pool, int row) {
-    if (windows_.empty()) return;
-    const PlaneWindow& window = windows_.front();
-    const int rows = std::clamp(row - window.first_row, 0, window.view.rows);
-    std::size_t end = static_cast<std::size_t>(stride_) * static_cast<std::size_t>(rows);
-    end -= end % page_bytes();  // the rest goes with the next rows
-    if (end <= dropped_) return;
-    for (const Lease& lease : leases_) pool.advise_dropped(lease, dropped_, end - dropped_);
-    dropped_ = end;
-  }
-
-  // As show(), keeping the content of the rows that are shown before and after.
-  void slide(RowRange rows) {
-    for (PlaneWindow& window : windows_) {
-      const int kept = window.first_row + window.view.rows - rows.first;
-      if (kept > 0 && rows.first > window.first_row) {
-        std::memmove(window.view.data, window.frame_row(rows.first),
-                     static_cast<std::size_t>(kept) * static_cast<std::size_t>(stride_));
-      }
-    }
-    show(rows);
-  }
-
- private:
-  std::ptrdiff_t stride_;
-  std::size_t dropped_ = 0;  // bytes of each plane
-  std::vector<Lease> leases_;
-  std::vector<PlaneWindow> windows_;
-};
-
-// Some columns of a plane.
-PlaneWindow part_of(PlaneWindow window, RowRange columns) {
-  window.view.data = static_cast<std::byte*>(window.view.data) +
-                     static_cast<std::size_t>(columns.first - window.first_column) *
-                         sample_bytes(window.view.type);
-  window.view.columns = columns.size();
-  window.first_column = columns.first;
-  return window;
 }
 
 // A colour engine on a grey frame: the mean of its bands becomes the first.
