@@ -239,3 +239,17 @@ def test_report_of_a_refused_capture(scenes):
     assert not succeeded(records)
     assert not succeeded([])
     assert "refused (flat)" in report_lines([flat])[1]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_kernel_counts_as_cut_where_that_can_be_seen(seed: int) -> None:
+    scene = dead_leaves(320, 384, seed)
+    line = np.exp(-0.5 * ((np.arange(15) - 7) / 3.5) ** 2)
+    kernel = np.outer(line, line)
+    rng = np.random.default_rng(seed)
+    cut = degradation.degrade(scene, PSF.sampled(kernel / kernel.sum()), noise=0.0005, rng=rng)
+    assert estimate_psf(cut).truncated
+    disk = degradation.degrade(scene, PSF.defocus(1.2), noise=0.006, jpeg_quality=85, rng=rng)
+    found = estimate_psf(disk)
+    assert found.psf.isotropic  # undone with everything that is held possible
+    assert not found.truncated

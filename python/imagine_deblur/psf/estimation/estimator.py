@@ -27,6 +27,13 @@ MOTION_SIGMA_PX = 0.5
 _TRUNCATED_SIZE = 15
 _DISAGREEMENT, _DISAGREEING_SHARE = 3.0, 0.4  # deviations, share of the captures
 _SURELY_MOTION = 0.85  # keeps nine motions of ten on the validation split, and one shake of 30
+_CUT, _SURELY_CUT, _CUT_FROM_PX, _QUIET = 0.5, 0.65, 3.0, 0.35
+"""Probability from which a Gaussian counts as cut to 15x15 px where that can be seen, and where it
+cannot: under a sigma of 3 px less than 2.5 % of the kernel is cut off, and what that does to a
+spectrum lies under a noise whose predicted logarithm plus 6 is above 0.35. A cut Gaussian is taken
+as certain, so it must be seen: on 220 training captures with blurs of 0.7 to 1.8 px the second
+bound, in place of the first, gained 0.05 dB on average and left 4 of 9 that were made worse by over
+0.1 dB, all of them disks that had been taken for a cut Gaussian."""
 _LEAST_CONTRAST = 1.0  # nats between low and high frequencies; white noise has none
 
 _CURE = "its blur cannot be told; give the PSF, or a record of other captures of the lens"
@@ -315,7 +322,7 @@ def estimate_from(
         noise=s,
         noise_interval=(s_low, s_high),
         confidence=confidence,
-        truncated=bool(alone and output.truncated > 0.5),
+        truncated=alone and _is_cut(output, sigma.value),
         family=family,
         motion=motion,
         motion_probability=motion_share,
@@ -330,6 +337,11 @@ def estimate_from(
         ),
         kinds=dict(summary.kinds),
     )
+
+
+def _is_cut(output: network.Output, sigma_px: float) -> bool:
+    seen = sigma_px >= _CUT_FROM_PX or decode_posterior.facts_of(output)[4] <= _QUIET
+    return bool(output.truncated > (_CUT if seen else _SURELY_CUT))
 
 
 def _within(
