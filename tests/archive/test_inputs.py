@@ -182,6 +182,44 @@ def test_a_search_result(catalog, tmp_path):
     assert (item.source, item.output) == ("s3://bucket/one/image.tif", "eye/one/image.tif")
 
 
+def linked(path: Path, name: str, *links: tuple[str, str]) -> None:
+    """Write a catalog with these links."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    found = [{"rel": rel, "href": href} for rel, href in links]
+    head = {"type": "Catalog", "stac_version": "1.0.0", "id": name, "description": name}
+    path.write_text(json.dumps(head | {"links": found}))
+
+
+def test_catalogs_that_lead_back_to_themselves(catalog, tmp_path):
+    """They ended in a traceback."""
+    pytest.importorskip("pystac")
+    one = str(catalog / "eye/one/one.json")
+    linked(
+        tmp_path / "c/catalog.json",
+        "root",
+        ("child", "d/catalog.json"),
+        ("child", "./catalog.json"),
+    )
+    linked(tmp_path / "c/d/catalog.json", "d", ("child", "../catalog.json"), ("item", one))
+    assert outputs(find_items([str(tmp_path / "c/catalog.json")])) == ["eye/one/image.tif"]
+
+
+def test_a_file_address_is_a_local_path(catalog, tmp_path):
+    pytest.importorskip("pystac")
+    feature = json.loads((catalog / "eye/one/one.json").read_text())
+    feature["assets"]["image"]["href"] = "file:///data/a%20b.tif"
+    place = tmp_path / "file.json"
+    place.write_text(json.dumps(feature))
+    assert [item.source for item in find_items([str(place)]).items] == ["/data/a b.tif"]
+
+
+def test_json_without_a_bottom_is_refused(tmp_path):
+    place = tmp_path / "deep.json"
+    place.write_text("[" * 100_000)
+    with pytest.raises(InputImageError, match=r"deep\.json: not JSON"):
+        find_items([str(place)])
+
+
 def test_a_signature_is_not_part_of_a_name():
     signed = "https://u:p@host/a.tif?id=3&X-Amz-Signature=aa&X-Amz-Expires=60&sig=b&se=c"
     assert without_secrets(signed) == "https://host/a.tif?id=3"

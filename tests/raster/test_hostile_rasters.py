@@ -185,3 +185,18 @@ def test_the_output_is_a_valid_cloud_optimised_geotiff(tmp_path):
 
 def offset(file: Any, item: str, level: int | None) -> int:
     return int(file.get_tag_item(item, "TIFF", 1, level))
+
+
+def test_a_file_that_is_cut_is_named_with_the_cure(tmp_path):
+    """GDAL's own words were "Read failed. See previous exception for details."."""
+    source = tmp_path / "cut.tif"
+    values = captured()
+    with rasterio.open(
+        source, "w", driver="GTiff", height=ROWS, width=COLUMNS, count=len(values), dtype="uint16"
+    ) as file:
+        file.write(values)
+    source.write_bytes(source.read_bytes()[:60_000])
+    with pytest.raises(OSError, match=r"samples cannot be read: .*fetch it again") as caught:
+        restore_raster(source, tmp_path / "out.tif", **LINEAR)
+    assert caught.value.filename == str(source)
+    assert [path.name for path in tmp_path.iterdir()] == ["cut.tif"]

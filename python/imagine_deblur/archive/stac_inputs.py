@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from imagine_deblur.archive.item import Item, scheme_of
 from imagine_deblur.archive.remote import filesystem, typed
@@ -48,7 +48,7 @@ def read(href: str, assets: Sequence[str], timeout: float) -> Iterator[Item | tu
     text = _text(href, timeout)
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputImageError(f"{href}: not JSON: {error}", path=href) from error
     kind = document.get("type") if isinstance(document, dict) else None
     io = _io(pystac, timeout)
@@ -59,7 +59,7 @@ def read(href: str, assets: Sequence[str], timeout: float) -> Iterator[Item | tu
             found = iter([pystac.Item.from_file(_absolute(href), stac_io=io)])
         elif kind in ("Catalog", "Collection"):
             catalog = pystac.Catalog if kind == "Catalog" else pystac.Collection
-            found = catalog.from_file(_absolute(href), stac_io=io).get_items(recursive=True)
+            found = _below(catalog.from_file(_absolute(href), stac_io=io))
         else:
             raise InputImageError(
                 f"{href}: not STAC; an item, a collection, a catalog or a search result is read",
@@ -67,8 +67,25 @@ def read(href: str, assets: Sequence[str], timeout: float) -> Iterator[Item | tu
             )
         for item in found:
             yield from _images(item, assets)
-    except (KeyError, TypeError, ValueError, pystac.STACError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError, pystac.STACError) as error:
         raise InputImageError(f"{href}: not readable as STAC: {error}", path=href) from error
+
+
+def _below(catalog: Any) -> Iterator[Any]:
+    """Yield the items of a catalog and of those below it, each catalog once.
+
+    pystac's own walk follows links that lead back to where they came from, without end.
+    """
+    seen: set[str] = set()
+    waiting = [catalog]
+    while waiting:
+        node = waiting.pop(0)
+        place = node.get_self_href() or node.id
+        if place in seen:
+            continue
+        seen.add(place)
+        yield from node.get_items(recursive=False)
+        waiting = [*node.get_children(), *waiting]
 
 
 def _images(item: Any, assets: Sequence[str]) -> Iterator[Item | tuple[str, str]]:
@@ -83,6 +100,8 @@ def _images(item: Any, assets: Sequence[str]) -> Iterator[Item | tuple[str, str]
     folder = PurePosixPath(*(_plain(part) for part in (item.collection_id, item.id) if part))
     for asset in chosen.values():
         source = asset.get_absolute_href() or asset.href
+        if source.lower().startswith("file:///"):
+            source = unquote(urlsplit(source).path)
         if not scheme_of(source):
             source = os.path.abspath(source)
         name = PurePosixPath(urlsplit(source).path).name

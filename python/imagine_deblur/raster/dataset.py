@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import warnings
@@ -113,7 +114,7 @@ class DatasetReader:
     """
 
     def __init__(self, rasterio: Any, file: Any) -> None:
-        self._window = rasterio.windows.Window
+        self._window, self._failed = rasterio.windows.Window, rasterio.errors.RasterioIOError
         self._file = file
         self.shape: tuple[int, int] = (int(file.height), int(file.width))
         self.bits = bits_of(file)
@@ -126,10 +127,16 @@ class DatasetReader:
         """See `scene.Reader.read`."""
         window = self._window(left, top, columns, rows)
         numbers = [band + 1 for band in bands]
-        values = self._file.read(numbers, window=window)
+        try:
+            values = self._file.read(numbers, window=window)
+            masks = self._file.read_masks(numbers, window=window) if self.declared else None
+        except self._failed as error:
+            reason = str(error.__cause__ or error).removeprefix(f"{self._file.name}, ").rstrip(".")
+            words = f"samples cannot be read: {reason}; the file is cut or damaged, fetch it again"
+            raise OSError(errno.EIO, words, self._file.name) from error
         valid = finite(values)
-        if self.declared:
-            valid &= (self._file.read_masks(numbers, window=window) != 0).all(axis=0)
+        if masks is not None:
+            valid &= (masks != 0).all(axis=0)
         else:
             valid &= ~collar(values)
         return np.asarray(values), valid
