@@ -128,14 +128,14 @@ class RowMeanStage final : public LinearStage {
   int reach() const { return reach_; }
   void restore(const Strip& strip) override {
     const FrameShape& shape = frame_.shape;
-    CHECK(strip.index == restored_);
+    if (strip.index != restored_) {
+      CHECK(strip.index == restored_ + 1 && made_ == shape.columns);
+      ++restored_;
+      made_ = 0;
+    }
     CHECK(strip.columns.first <= made_ && strip.columns.last <= shape.columns);
     CHECK(strip.columns.size() <= strip.group_columns);
-    made_ = strip.columns.last;
-    if (made_ == shape.columns) {
-      made_ = 0;
-      ++restored_;
-    }
+    made_ = std::max(made_, strip.columns.last);  // the last groups' halos may end together
     CHECK(strip.window.first >= 0 && strip.window.last <= shape.rows);
     CHECK(strip.planes.first >= strip.window.first && strip.planes.last <= strip.window.last);
     CHECK(strip.window.first <= std::max(0, strip.planes.first - reach_));
@@ -193,8 +193,8 @@ class RowMeanStage final : public LinearStage {
  private:
   Frame& frame_;
   int reach_;
-  int restored_ = 0;  // strips
-  int made_ = 0;      // columns of the next one
+  int restored_ = 0;  // the strip at work
+  int made_ = 0;      // its columns
   int reviewed_ = 0;
   int finished_ = 0;
 };
