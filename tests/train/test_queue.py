@@ -17,9 +17,11 @@ torch = pytest.importorskip("torch", reason="training needs the extra [train]")
 
 from imagine_deblur.cli.main import main  # noqa: E402
 from imagine_deblur.errors import OptionsError  # noqa: E402
-from imagine_deblur.train import queue  # noqa: E402
+from imagine_deblur.train import kinds, queue  # noqa: E402
 from imagine_deblur.train.device import Device  # noqa: E402
+from imagine_deblur.train.fitting import fit  # noqa: E402
 from imagine_deblur.train.learner import read_checkpoint  # noqa: E402
+from imagine_deblur.train.published.config import PublishedConfig  # noqa: E402
 from imagine_deblur.train.published.trainer import FORMAT  # noqa: E402
 from imagine_deblur.train.published.trainer import Trainer as PublishedTrainer  # noqa: E402
 
@@ -153,6 +155,22 @@ def test_interrupted_and_killed_it_ends_with_the_same_bits(folder: Path) -> None
 
 def _rows(log: Path) -> int:
     return len(log.read_text().splitlines()) if log.exists() else 0
+
+
+def test_steps_are_timed_on_scenes_that_are_open(
+    folder: Path, scenes_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opening them takes longer than a small step; a schedule fitted to that ends far too early."""
+    opened: list[int] = []
+
+    class Counted(kinds.Pairs):
+        def __init__(self, root: Path, config: PublishedConfig, phase_index: int) -> None:
+            opened.append(phase_index)
+            super().__init__(root, config, phase_index)
+
+    monkeypatch.setattr(kinds, "Pairs", Counted)
+    fit(kinds.kind_of(folder / "small.toml"), scenes_dir, Device("cpu"), hours=0.001)
+    assert opened == [0, 1]
 
 
 def test_hours_fit_the_schedule_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

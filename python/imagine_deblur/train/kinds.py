@@ -298,13 +298,23 @@ class _PublishedTimer(Timer):
         self.config = config
         self.task = published.PublishedTask(config, data, device=device, vgg=vgg)
         self.learner = self.task.learner
+        # The scenes are decoded once, as in training.
+        self._made: tuple[tuple[int, int], Pairs | Labelled] | None = None
+        self._taken = 0
 
     def batch(self, phase: int, size: int) -> Batch:
+        if self._made is None or self._made[0] != (phase, size):
+            self._made = None  # the last phase's scenes go first
+            self._made = ((phase, size), self._batches(phase, size))
+        self._taken += 1
+        return self._made[1][self._taken % len(self._made[1])]
+
+    def _batches(self, phase: int, size: int) -> Pairs | Labelled:
         phases = list(self.config.phases)
         phases[phase] = dataclasses.replace(phases[phase], batch=size)
         changed = dataclasses.replace(self.config, phases=tuple(phases))
         self.learner.step = sum(p.steps for p in phases[:phase])
         labelled = self.task.labelled
         if labelled is not None:
-            return Labelled(labelled, changed, phase)[0]
-        return Pairs(self.task.data / "train", changed, phase)[0]
+            return Labelled(labelled, changed, phase)
+        return Pairs(self.task.data / "train", changed, phase)
