@@ -11,10 +11,11 @@ wheel=$(realpath "$1")
 shift
 tests=("$@")
 if [ ${#tests[@]} = 0 ]; then
-  tests=(tests/test_{packaging,tiling,session,damage}.py tests/capture tests/degradation tests/restoration
+  tests=(tests/test_{packaging,tiling,session,session_blur,damage}.py tests/capture tests/degradation tests/restoration
          tests/psf/test_{psf,psf_record,psf_field}.py tests/engines/test_winograd_engine.py
          tests/support/test_files.py tests/watch/test_{watch_journal,integrity}.py
-         tests/evaluation/test_metrics.py tests/engines/test_engines.py
+         tests/evaluation/test_metrics.py
+         tests/engines/test_{engines,engine_settings,engine_choice,network_files}.py
          -k "not as_many_threads and not ort_waits and not without_arena")
 fi
 sysroot=$work/sysroot-arm64 site=$work/site-aarch64

@@ -41,7 +41,7 @@ estimate, and one of at least that confidence. On 30 training scenes of all sort
 JPEG or not, disks of 9.5 to 20 px and Gaussians of 4.5 to 8 px came out at 2.8 px or more, and at
 3.5 px or more where the estimate was sure."""
 
-_LOW = 0.01
+_LOW = 0.01  # cycles/px
 _AREA = FREQUENCY * (FREQUENCY < 0.5)
 """Weight of a ring in a sum over the plane of frequencies; the corners hold little."""
 
