@@ -52,7 +52,7 @@ COMMANDS = (
         "process capture.jpg --max-ram 20MB --psf disk:3",
         5,
         f"{_CAPTURE}this frame needs … MiB even in the smallest pieces (interpreter and runtime …, "
-        "engine up to …, buffers up to … with it, headroom 12); 20 MiB are allowed: raise max_ram "
+        "engine up to …, buffers up to … with it, headroom 11); 20 MiB are allowed: raise max_ram "
         "(--max-ram) or the memory cgroup's limit",
     ),
     Command(
