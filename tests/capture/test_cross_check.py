@@ -63,6 +63,13 @@ def test_the_captures_own_blur_is_undone(scene: Any, radius: float) -> None:
     assert psnr(restored / 255.0, scene) > psnr(capture / 255.0, scene) + 0.3
 
 
+def test_the_captures_own_blur_is_not_warned_of_without_noise() -> None:
+    blur = PSF.defocus(2.0)
+    capture = degrade(SCENE, blur, noise=0.0005, rng=np.random.default_rng(2))
+    assert found(capture, blur).warnings == ()
+    assert found(capture, PSF.defocus(1.4)).warnings != ()
+
+
 def test_half_the_width_is_undone_with_a_warning() -> None:
     judged = found(seen(SCENE), PSF.defocus(2.5))
     assert judged.passed is None

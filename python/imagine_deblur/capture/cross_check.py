@@ -56,10 +56,13 @@ class Expected:
         With the PSF that is given.
     own_db : float
         With what the capture itself shows.
+    wider : float
+        Rms width of the given PSF over that of the capture's own.
     """
 
     given_db: float
     own_db: float
+    wider: float
 
 
 def expected(
@@ -92,7 +95,9 @@ def expected(
     alone = error(np.ones_like(mean))
     errors = error(_filter(found, found.psf)), error(own.radial(0))
     given, best = (10 * np.log10(max(alone, 1e-12) / max(one, 1e-12)) for one in errors)
-    return Expected(float(given), float(best))
+    told = _width_px(float(np.interp(_LOW, FREQUENCY, mean)))
+    wider = _width_px(float(found.psf.mtf(_LOW))) / max(told, 1e-3)
+    return Expected(float(given), float(best), wider)
 
 
 def comparable(psf: PSF, known: PsfDistribution) -> bool:
