@@ -16,7 +16,7 @@ PAGES = [
     ROOT / "README.md",
     ROOT / "CHANGELOG.md",
     ROOT / "CONTRIBUTING.md",
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
 ]
 TABLES = sorted((ROOT / "docs" / "results").glob("*.csv"))
 
@@ -27,7 +27,7 @@ def prose(text: str) -> list[str]:
     return [line for line in outside.splitlines() if not line.startswith(("|", "    "))]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_prose_stays_under_a_hundred_columns(page: Path) -> None:
     wide = [line for line in prose(page.read_text("utf-8")) if len(line) > COLUMNS]
     assert wide == []
