@@ -11,7 +11,7 @@ import pytest
 
 import rasterkit
 from imagine_deblur.errors import InputImageError
-from imagine_deblur.raster import restore_raster
+from imagine_deblur.raster import restore_raster, scene
 
 rasterio = pytest.importorskip("rasterio", reason="pip install '.[raster]'")
 from rasterio.transform import Affine, from_origin  # noqa: E402
@@ -200,3 +200,18 @@ def test_a_file_that_is_cut_is_named_with_the_cure(tmp_path):
         restore_raster(source, tmp_path / "out.tif", **LINEAR)
     assert caught.value.filename == str(source)
     assert [path.name for path in tmp_path.iterdir()] == ["cut.tif"]
+
+
+def test_a_strip_between_the_blocks_that_are_looked_at_is_found(tmp_path, monkeypatch):
+    """In a large scene that is nearly all "no data" the spread-out blocks may all be empty."""
+    monkeypatch.setattr(scene, "_BLOCK", 256)
+    monkeypatch.setattr(scene, "_PER_SIDE", 2)
+    values = np.zeros((3, 1200, 1200), np.uint16)
+    values[:, 500 : 500 + ROWS, 484 : 484 + COLUMNS] = captured()
+    source = rasterkit.write(tmp_path / "in.tif", values, nodata=0)
+    report, file = restored(source)
+    with file:
+        found = file.read()
+    assert all(group["restored"] for group in report.to_dict()["groups"])
+    np.testing.assert_array_equal(found == 0, values == 0)
+    assert (found != values).any()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -265,12 +265,8 @@ def _group(
 ) -> Group:
     void = next((v for i in bands.indices if (v := nodata[i]) is not None), None)
     rows, columns = (min(_BLOCK, size) for size in reader.shape)
-    seen = []  # liveliness, corner, sparse values
-    for top, left in corners:
-        values, valid = reader.read(bands.indices, top, left, rows, columns)
-        sparse, sure = values[:, ::_STEP, ::_STEP], valid[::_STEP, ::_STEP]
-        if sure.any():
-            seen.append((_liveliness(sparse, sure), (top, left), sparse[:, sure].ravel()))
+    # Where the spread-out blocks hold nothing, every block is looked at: a strip may lie between.
+    seen = _seen(reader, bands, corners) or _seen(reader, bands, _all_corners(reader.shape))
     if not seen:
         nothing = Analysis(warnings=("passed through unrestored: no valid pixels",))
         return Group(bands, Scale(0.0, 1.0, -np.inf, np.inf), nothing, void)
@@ -291,6 +287,22 @@ def _group(
         return group
     middle = sorted(seen, key=lambda one: one[0])[len(seen) // 2][1]
     return replace(group, limit=_limit(reader, group, session, middle))
+
+
+def _seen(
+    reader: Reader, bands: Bands, corners: Iterable[tuple[int, int]]
+) -> list[tuple[float, tuple[int, int], NDArray[Any]]]:
+    """Liveliness, corner and sparse values of blocks with valid pixels, so many as are enough."""
+    rows, columns = (min(_BLOCK, size) for size in reader.shape)
+    seen: list[tuple[float, tuple[int, int], NDArray[Any]]] = []
+    for top, left in corners:
+        values, valid = reader.read(bands.indices, top, left, rows, columns)
+        sparse, sure = values[:, ::_STEP, ::_STEP], valid[::_STEP, ::_STEP]
+        if sure.any():
+            seen.append((_liveliness(sparse, sure), (top, left), sparse[:, sure].ravel()))
+            if len(seen) == _PER_SIDE**2:
+                break
+    return seen
 
 
 def _limit(reader: Reader, group: Group, session: Session, corner: tuple[int, int]) -> float | None:
@@ -359,3 +371,11 @@ def _named(psf: PsfChoice, bands: Sequence[Bands]) -> list[Analysis | None]:
         elif key != OTHERS:
             raise OptionsError("psf", key, ", ".join(map(str, [*known, OTHERS])))
     return found
+
+
+def _all_corners(shape: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """First rows and columns of blocks that cover a scene."""
+    starts = [
+        [min(first, max(0, size - _BLOCK)) for first in range(0, size, _BLOCK)] for size in shape
+    ]
+    return ((top, left) for top in starts[0] for left in starts[1])
