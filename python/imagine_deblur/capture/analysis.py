@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagine_deblur.capture import policy
-from imagine_deblur.capture.cross_check import comparable, expected, windows
+from imagine_deblur.capture.cross_check import expected, windows
 from imagine_deblur.capture.growth import power_growth
 from imagine_deblur.capture.result import Analysis, Capture
 from imagine_deblur.capture.ring_gain import RingGains, gains_for
@@ -74,7 +74,7 @@ def analyse(
     if not checked or spectra is None:
         return found
     judged = policy.passed_if_wild(found, power_growth(spectra, found))
-    if given is not None and isinstance(judged.psf, PSF) and judged.gains is not None:
+    if given is not None and judged.gains is not None:
         judged = _cross_checked(capture, spectra, judged, learned=adapts and not judged.untrained)
     if raise_unknown and judged.passed is not None:
         raise EstimationError(judged.passed, reason="wild")
@@ -98,16 +98,17 @@ def _cross_checked(
 
     A field is not: a capture tells one blur for all its parts.
     """
-    parts = Capture(lambda: windows(capture.images()), capture.quantisation)
-    own = _estimated(parts, raise_unknown=False)
-    if own.distribution is None or not policy.tells_round(own.distribution):
+    psf = found.psf
+    if not isinstance(psf, PSF) or not policy.is_of_told_kind(psf):
         return found
-    moments = own.distribution.moments
-    if not isinstance(found.psf, PSF) or not comparable(found.psf, own.distribution):
+    own = _estimated(
+        Capture(lambda: windows(capture.images()), capture.quantisation), raise_unknown=False
+    )
+    known = own.distribution
+    if known is None or not policy.tells_round(known) or not policy.is_within_reach(psf, known):
         return found
-    own = replace(own, moments=moments)
     undone = found if learned else replace(found, gains=None)
-    promised = expected(spectra, undone, moments, _gains(capture, spectra, own))
+    promised = expected(spectra, undone, known.moments, _gains(capture, spectra, own))
     return policy.passed_if_contradicted(found, own, promised)
 
 

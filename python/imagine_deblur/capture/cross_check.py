@@ -21,8 +21,6 @@ from numpy.typing import NDArray
 from imagine_deblur.capture.result import Analysis, Image
 from imagine_deblur.capture.ring_gain import TO_RINGS, UNKNOWN_NSR, RingGains
 from imagine_deblur.capture.ring_spectra import RING_FREQUENCY, RingSpectra
-from imagine_deblur.psf.components import Disk, Gaussian
-from imagine_deblur.psf.distribution import PsfDistribution
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.psf.otf_moments import FREQUENCY, OtfMoments
 
@@ -31,15 +29,6 @@ FloatArray = NDArray[np.float64]
 WINDOW, WINDOWS = 384, (2, 3)
 """Side of the parts that are looked at, px, and how many of them down and across: 0.9 MP tell a
 width to a few per cent, for a third of the time that a frame of 3 MP takes."""
-
-WIDEST_TOLD = 4.0
-"""Largest rms width, px, that estimation knows: disks to a radius of 9 px, Gaussians to 4 px."""
-
-NARROWEST_MISTAKEN, NARROWEST_SURE, SURE = 2.7, 3.3, 0.9
-"""Rms widths, px, below which an estimate is not of a blur that is wider than estimation knows: any
-estimate, and one of at least that confidence. On 30 training scenes of all sorts, with noise and
-JPEG or not, disks of 9.5 to 20 px and Gaussians of 4.5 to 8 px came out at 2.8 px or more, and at
-3.5 px or more where the estimate was sure."""
 
 _LOW = 0.01  # cycles/px
 _AREA = FREQUENCY * (FREQUENCY < 0.5)
@@ -95,30 +84,18 @@ def expected(
     alone = error(np.ones_like(mean))
     errors = error(_filter(found, found.psf)), error(own.radial(0))
     given, best = (10 * np.log10(max(alone, 1e-12) / max(one, 1e-12)) for one in errors)
-    told = _width_px(float(np.interp(_LOW, FREQUENCY, mean)))
-    wider = _width_px(float(found.psf.mtf(_LOW))) / max(told, 1e-3)
+    wider = width_of(found.psf) / max(width_told(moments), 1e-3)
     return Expected(float(given), float(best), wider)
 
 
-def comparable(psf: PSF, known: PsfDistribution) -> bool:
-    """Whether a given PSF is one that blind estimation would have told, had it been the capture's.
+def width_of(psf: PSF) -> float:
+    """Return the rms width per axis of a round PSF, px."""
+    return _width_px(float(psf.mtf(_LOW)))
 
-    Disks times Gaussians alone are: of a correct PSF with wide tails, or longer in one direction,
-    estimation finds a narrower round one. Blurs wider than it knows come out as narrower ones too.
 
-    Parameters
-    ----------
-    psf : PSF
-        The given one.
-    known : PsfDistribution
-        What the capture holds possible.
-    """
-    if not psf.isotropic or any(not isinstance(part, Disk | Gaussian) for part in psf.components):
-        return False
-    if _width_px(float(psf.mtf(_LOW))) <= WIDEST_TOLD:
-        return True
-    told = _width_px(float(np.interp(_LOW, FREQUENCY, known.moments.mean)))
-    return told < (NARROWEST_SURE if known.confidence >= SURE else NARROWEST_MISTAKEN)
+def width_told(moments: OtfMoments) -> float:
+    """Return the rms width per axis of what is held possible of a round blur, px."""
+    return _width_px(float(np.interp(_LOW, FREQUENCY, moments.mean)))
 
 
 def _width_px(transfer: float) -> float:
