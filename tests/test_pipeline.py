@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from imagine_deblur.engines import (
     EngineSpec,
     ModelDescriptor,
     describe,
-    find_openvino,
     native,
     open_engine,
 )
@@ -27,21 +25,12 @@ from imagine_deblur.restoration.stage import WienerStage
 from imagine_deblur.restoration.wiener import WienerSpec
 from networks import affine, plain
 from pipelinekit import Cut, frame, identity, stream
-from runtimes import needs_onnxruntime
+from runtimes import RUNTIMES, needs_onnxruntime
 from synthetic import natural
 
 PSF_SMALL = PSF.defocus(2.0)
 NSR = WienerSpec((2e-2,), 0)
 SIZES = [(1, 1), (3, 8), (63, 65), (64, 64), (65, 63), (97, 131)]
-RUNTIMES = [
-    pytest.param(
-        "onnxruntime",
-        marks=pytest.mark.skipif(find_spec("onnxruntime") is None, reason="no ONNX Runtime"),
-    ),
-    pytest.param(
-        "openvino", marks=pytest.mark.skipif(find_openvino() is None, reason="no OpenVINO")
-    ),
-]
 
 
 # The linear stage

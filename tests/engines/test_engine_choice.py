@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from enginekit import needs_core, needs_openvino, needs_ort
 from imagine_deblur.engines import (
     ModelDescriptor,
     find_openvino,
@@ -17,6 +16,7 @@ from imagine_deblur.engines import (
     select,
 )
 from imagine_deblur.errors import EngineError, OptionsError
+from runtimes import needs_onnxruntime, needs_openvino
 
 
 def without(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
@@ -44,7 +44,7 @@ def test_a_missing_runtime_names_the_extra(
     assert select("identity") == "identity"
 
 
-@needs_ort
+@needs_onnxruntime
 def test_auto_takes_ort_where_openvino_is_missing(
     monkeypatch: pytest.MonkeyPatch, affine_model: ModelDescriptor
 ) -> None:
@@ -57,8 +57,7 @@ def test_auto_prefers_openvino(affine_model: ModelDescriptor) -> None:
     assert open_engine(affine_model, (8, 8)).spec.name == "openvino"
 
 
-@needs_core
-@needs_ort
+@needs_onnxruntime
 def test_auto_goes_on_where_openvino_cannot_be_loaded(
     monkeypatch: pytest.MonkeyPatch,
     affine_model: ModelDescriptor,

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from enginekit import RUNTIMES, assert_close, needs_openvino, needs_ort, run
+from enginekit import assert_close, run
 from imagine_deblur.engines import (
     EngineSettings,
     ModelDescriptor,
@@ -20,6 +20,7 @@ from imagine_deblur.engines import (
 )
 from imagine_deblur.errors import OptionsError
 from networks import noise_tile, plain
+from runtimes import RUNTIMES, needs_onnxruntime, needs_openvino
 
 _IN_A_PROCESS = """
 import json, os, re, sys, time
@@ -111,7 +112,7 @@ def test_as_many_threads_compute_as_asked_for(
     assert len(busy) == threads, seen["cpu"]
 
 
-@needs_ort
+@needs_onnxruntime
 def test_ort_waits_without_spinning(fast_model: ModelDescriptor) -> None:
     ours = measure(fast_model, "onnxruntime", threads=2)
     theirs = measure(fast_model, "onnxruntime", threads=2, ort_defaults=True)
@@ -120,7 +121,7 @@ def test_ort_waits_without_spinning(fast_model: ModelDescriptor) -> None:
     assert theirs["idle_cpu"] > 2 * ours["idle_cpu"]
 
 
-@needs_ort
+@needs_onnxruntime
 def test_ort_without_arena_peaks_lower(folder: Path) -> None:
     model = describe(plain(folder / "wide.onnx", 48, 6))
     # Several tiles: a heap that fragments shows only after a few.
@@ -185,7 +186,7 @@ def test_precision_depends_on_the_cpu() -> None:
         EngineSettings(threads=0)
 
 
-@needs_ort
+@needs_onnxruntime
 def test_ort_refuses_bf16(small_model: ModelDescriptor) -> None:
     with pytest.raises(OptionsError, match="ONNX Runtime"):
         open_engine(

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
-from enginekit import RUNTIMES, assert_close, needs_core, needs_openvino, needs_ort, run
+from enginekit import assert_close, run
 from imagine_deblur.engines import (
     CallableEngine,
     EngineSpec,
@@ -23,6 +23,7 @@ from imagine_deblur.engines import (
 )
 from imagine_deblur.errors import EngineError
 from networks import affine_truth, noise_tile
+from runtimes import RUNTIMES, needs_onnxruntime, needs_openvino
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,7 +42,7 @@ def test_known_weights_give_the_matrix_product(runtime: str, affine_model: Model
     assert engine.spec.name == runtime
 
 
-@needs_ort
+@needs_onnxruntime
 @needs_openvino
 @pytest.mark.parametrize("name", ["small_model", "fast_model"])
 def test_runtimes_agree(name: str, request: pytest.FixtureRequest) -> None:
@@ -92,7 +93,6 @@ def test_identity_of_a_network_is_its_base_restoration(small_model: ModelDescrip
     assert np.array_equal(run(engine, tile), tile[3:6] + np.float32(0.5))
 
 
-@needs_core
 def test_native_engines_compute_the_same() -> None:
     tile = noise_tile(8, 4, 6)
     identity = IdentityEngine((4, 6), input_planes=8, first_plane=3, input_offset=0.5)

@@ -8,7 +8,6 @@ import numpy as np
 import onnx
 import pytest
 
-from enginekit import RUNTIMES
 from imagine_deblur.engines import (
     ModelDescriptor,
     describe,
@@ -18,6 +17,7 @@ from imagine_deblur.engines.descriptor import METADATA_KEY, file_sha256
 from imagine_deblur.engines.onnx_file import read_summary
 from imagine_deblur.errors import EngineError
 from networks import affine, plain_descriptor
+from runtimes import RUNTIMES
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
