@@ -134,6 +134,7 @@ class _ArrayReader:
     """The samples of an array, see `raster.scene.Reader`."""
 
     bits: int | None = None
+    min_is_white = False
 
     def __init__(self, values: Any, nodata: float | None) -> None:
         self.values, self.nodata = values, nodata

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagine_deblur.errors import InputImageError
+from imagine_deblur.raster.photometric import min_is_white, unusable_colours
 from imagine_deblur.raster.validity import Mask, collar, finite
 from imagine_deblur.support.extras import require
 from imagine_deblur.support.files import check_source
@@ -63,7 +64,7 @@ def opened(rasterio: Any, path: str) -> Iterator[Any]:
     ------
     InputImageError
         No raster that GDAL reads, or one whose samples are no measurements: complex numbers, a
-        palette, another type than `TYPES`, bands of several types, no bands.
+        palette, CIELAB or CMYK, another type than `TYPES`, bands of several types, no bands.
     FileNotFoundError
         There is no such file.
     """
@@ -96,10 +97,16 @@ def _unusable(rasterio: Any, file: Any) -> str:
         )
     if bits_of(file) == 1:
         return "samples are of 1 bit, yes or no, which cannot be filtered"
-    if rasterio.enums.ColorInterp.palette in file.colorinterp:
+    if rasterio.enums.ColorInterp.palette in file.colorinterp and not min_is_white(file):
         return (
             "samples are numbers of palette colours, which cannot be filtered; expand them with "
             "gdal_translate -expand rgb"
+        )
+    if colours := unusable_colours(file):
+        return (
+            f"samples are {colours}, which GDAL only shows by a rough conversion; convert the file "
+            "to RGB with a program that manages colours, or take GDAL's conversion with "
+            "gdal_translate -b 1 -b 2 -b 3"
         )
     return ""
 
@@ -118,6 +125,7 @@ class DatasetReader:
         self._file = file
         self.shape: tuple[int, int] = (int(file.height), int(file.width))
         self.bits = bits_of(file)
+        self.min_is_white = min_is_white(file)
         every = rasterio.enums.MaskFlags.all_valid
         self.declared = any(every not in flags for flags in file.mask_flag_enums)
 
@@ -202,7 +210,8 @@ def copy_description(source: Any, target: Any) -> None:
         target.gcps = (points, crs)
     if source.rpcs is not None:
         target.rpcs = source.rpcs
-    target.colorinterp = source.colorinterp
+    if not min_is_white(source):  # GDAL calls such a band a palette
+        target.colorinterp = source.colorinterp
     target.scales, target.offsets = source.scales, source.offsets
     for number in source.indexes:
         if source.descriptions[number - 1]:

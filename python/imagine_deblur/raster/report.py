@@ -40,7 +40,8 @@ class BandReport:
     model : str
         The network that was used, or ``"wiener"``.
     offset, gain : float
-        The scale: ``value = offset + gain * sample`` with samples in [0, 1].
+        The scale: ``value = offset + gain * sample`` with samples in [0, 1]. The gain is negative
+        where the lowest value is white.
     margin : int
         Context each window was read with, px.
     replaced_blocks : int

@@ -17,7 +17,7 @@ from imagine_deblur._version import VERSION
 from imagine_deblur.errors import MemoryBudgetError, OptionsError
 from imagine_deblur.options import Options
 from imagine_deblur.psf.field import PsfField
-from imagine_deblur.raster import dataset, output
+from imagine_deblur.raster import dataset, output, photometric
 from imagine_deblur.raster.bands import BandsArgument, group_bands, names_of, separate_bands
 from imagine_deblur.raster.block_map import BlockMap
 from imagine_deblur.raster.report import BandReport, RasterReport
@@ -208,6 +208,8 @@ class _Job:
             packing["copy_src_mdd"] = "YES"
         with self.rasterio.Env(GDAL_PAM_ENABLED=False):
             self.rasterio.shutil.copy(working, made, driver=driver, **packing)
+        if self.reader.min_is_white and driver != "PNG":
+            photometric.mark_min_is_white(self.rasterio, made)
         return restored - started, time.perf_counter() - restored
 
     def _copy_others(self, target: Any) -> None:
@@ -360,6 +362,10 @@ class _Job:
         ]
         if driver == "PNG" and (self.file.crs or self.file.gcps[0] or self.file.rpcs):
             found.append("PNG holds no georeferencing: it was left out")
+        if driver == "PNG" and self.reader.min_is_white:
+            found.append(
+                "the lowest value is white, which PNG cannot say: viewers show it inverted"
+            )
         own_nodata = dataset.own_nodata(self.file)
         if driver == "PNG" and (own_nodata or dataset.has_own_mask(self.rasterio, self.file)):
             found.append("PNG holds no mask of pixels without data: it was left out")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ class Scale:
     Attributes
     ----------
     offset, gain : float
-        ``value = offset + gain * sample``; the gain is positive.
+        ``value = offset + gain * sample``; the gain is negative where the lowest value is white.
     low, high : float
         Limits of the values that may be written: the type's, or those of fewer bits.
 
@@ -39,6 +39,11 @@ class Scale:
     gain: float
     low: float
     high: float
+
+    @property
+    def inverted(self) -> Scale:
+        """The same range with its lowest value as white."""
+        return replace(self, offset=self.offset + self.gain, gain=-self.gain)
 
     def encode(self, values: Samples) -> Float32Array:
         """Return samples in [0, 1].

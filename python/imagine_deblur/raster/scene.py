@@ -43,10 +43,13 @@ class Reader(Protocol):
         Rows and columns.
     bits : int or None
         Bits in use, where these are fewer than the samples' type has.
+    min_is_white : bool
+        Whether the lowest value is white.
     """
 
     shape: tuple[int, int]
     bits: int | None
+    min_is_white: bool
 
     def read(
         self, bands: Sequence[int], top: int, left: int, rows: int, columns: int
@@ -271,6 +274,7 @@ def _group(
         nothing = Analysis(warnings=("passed through unrestored: no valid pixels",))
         return Group(bands, Scale(0.0, 1.0, -np.inf, np.inf), nothing, void)
     scale = scale_of(np.concatenate([values for _, _, values in seen]), bits=reader.bits)
+    scale = scale.inverted if reader.min_is_white else scale
     images, patched = [], []
     for _, (top, left), _ in sorted(seen, key=lambda one: -one[0])[:_MOST_BLOCKS]:
         values, valid = reader.read(bands.indices, top, left, rows, columns)

@@ -77,8 +77,9 @@ def frame_context(item: Item, limit: int, record: Path | None) -> dict[str, Any]
         stretch = Stretch.of(pair[0])
         context["views"] = _views(item, pair, stretch, limit, missing)
         if not stretch.is_identity:
+            why = "The lowest value is white" if pair[0].min_is_white else "Samples beyond 8 bits"
             context["stretched"] = (
-                "Samples beyond 8 bits: both pictures show "
+                f"{why}: both pictures show "
                 + "; ".join(
                     f"{low:.6g} to {high:.6g}"
                     for low, high in zip(stretch.low, stretch.high, strict=True)
@@ -163,6 +164,7 @@ def _estimated_again(psf: PSF, capture: Source) -> tuple[PSF, ...]:
     pixels = capture.read(top, left, rows, columns)
     if pixels.dtype != np.uint8:
         return ()
+    pixels = 255 - pixels if capture.min_is_white else pixels
     try:
         estimate = estimate_psf([pixels if pixels.shape[2] == 3 else pixels[..., 0]])
     except EstimationError:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imagine_deblur.errors import InputImageError
+from imagine_deblur.raster.photometric import min_is_white
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -32,10 +33,13 @@ class Source(Protocol):
     Attributes
     ----------
     rows, columns : int
+    min_is_white : bool
+        Whether the lowest value is white.
     """
 
     rows: int
     columns: int
+    min_is_white: bool
 
     def read(self, top: int, left: int, rows: int, columns: int, step: int = 1) -> npt.NDArray[Any]:
         """Return a window as (R, C, bands), every `step`-th pixel or averages of so many."""
@@ -44,6 +48,8 @@ class Source(Protocol):
 
 class JpegSource:
     """A JPEG, decoded once."""
+
+    min_is_white = False
 
     def __init__(self, path: Path) -> None:
         from imagine_deblur import _core
@@ -81,6 +87,7 @@ class RasterSource:
             with rasterio.open(path) as opened:
                 self.rows, self.columns = int(opened.height), int(opened.width)
                 self._bands = list(range(1, min(3, int(opened.count)) + 1))
+                self.min_is_white = min_is_white(opened)
         except rasterio.errors.RasterioIOError as error:
             raise InputImageError(f"{path}: not a picture that rasterio reads: {error}") from error
         if len(self._bands) == 2:
@@ -127,13 +134,17 @@ class Stretch:
 
     @classmethod
     def of(cls, source: Source) -> Stretch:
-        """The identity for 8 bits, else percentiles of what the capture holds."""
+        """The identity for 8 bits, else percentiles of what the capture holds.
+
+        Where the lowest value is white, black is above white.
+        """
         step = max(1, max(source.rows, source.columns) // _LOOK_SIDE)
         look = source.read(0, 0, source.rows, source.columns, step)
-        if look.dtype == np.uint8:
-            return cls()
-        low, high = np.nanpercentile(look.reshape(-1, look.shape[2]), _STRETCH, axis=0)
-        return cls(tuple(low.tolist()), tuple(np.maximum(high, low + 1e-9).tolist()))
+        made = cls()
+        if look.dtype != np.uint8:
+            low, high = np.nanpercentile(look.reshape(-1, look.shape[2]), _STRETCH, axis=0)
+            made = cls(tuple(low.tolist()), tuple(np.maximum(high, low + 1e-9).tolist()))
+        return cls(made.high, made.low) if source.min_is_white else made
 
     @property
     def is_identity(self) -> bool:
