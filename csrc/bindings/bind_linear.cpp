@@ -13,6 +13,7 @@
 #include "linear/bank.h"
 #include "linear/gain.h"
 #include "linear/passes.h"
+#include "linear/piece_rows.h"
 #include "linear/reblur.h"
 #include "linear/sizes.h"
 #include "threads/pinned_pool.h"
@@ -64,11 +65,13 @@ class OwnedGain {
   linear::Gain gain_;
 };
 
-std::vector<PlaneView> views(const std::vector<py::array>& arrays, int columns, bool writable) {
+// Planes of one size and type, and of so many columns where that is given.
+std::vector<PlaneView> views(const std::vector<py::array>& arrays, std::optional<int> columns,
+                             bool writable) {
   std::vector<PlaneView> out;
   for (const py::array& array : arrays) {
     const PlaneView plane = plane_view(array);
-    if (plane.columns != columns || (writable && !array.writeable()) ||
+    if (plane.columns != columns.value_or(out.empty() ? plane.columns : out[0].columns) || (writable && !array.writeable()) ||
         (!out.empty() && (plane.type != out[0].type || plane.rows != out[0].rows))) {
       throw Error(ErrorKind::kOptions, "planes of other sizes or types than the others",
                   {.field = "planes"});
@@ -106,15 +109,15 @@ struct Workplace {
 void restore_planes(const Workplace& work, const PlaneSizes& sizes, const Otf& otf,
                     const std::vector<std::shared_ptr<OwnedGain>>& luma, int base,
                     const OwnedGain& colour, const std::vector<py::array>& capture,
-                    const std::vector<py::array>& planes, int first_row,
-                    std::pair<int, int> kept, const std::optional<Floats>& row_weights,
+                    int first_column, int padded_columns, const std::vector<py::array>& planes,
+                    int first_row, std::pair<int, int> kept, const std::optional<Floats>& row_weights,
                     const std::optional<Floats>& column_weights, bool add) {
   linear::Bank bank;
   for (const auto& gain : luma) bank.luma.push_back(gain->view());
   bank.base = base;
   bank.colour = colour.view();
   const int columns = kept.second - kept.first;
-  const std::vector<PlaneView> from = views(capture, sizes.size().columns, false);
+  const std::vector<PlaneView> from = views(capture, std::nullopt, false);
   const std::vector<PlaneView> to = views(planes, columns, true);
   const bool weighted = row_weights && column_weights;
   if (columns < 1 || kept.first < 0 || kept.second > sizes.size().columns ||
@@ -133,9 +136,10 @@ void restore_planes(const Workplace& work, const PlaneSizes& sizes, const Otf& o
     place.row_weights = span_of(*row_weights);
     place.column_weights = span_of(*column_weights);
   }
+  const linear::PieceRows piece(from, first_column, sizes.size().columns, padded_columns);
   linear::Passes passes = work.passes(sizes);
   const py::gil_scoped_release unlocked;
-  linear::run_bank(passes, sizes, otf, bank, from, to, place);
+  linear::run_bank(passes, sizes, otf, bank, piece, to, place);
 }
 
 // Keeps what the core borrows.
@@ -258,8 +262,8 @@ void register_linear(py::module_& module) {
 
   module.def("restore_planes", &restore_planes, py::arg("work"), py::arg("sizes"), py::arg("otf"),
              py::kw_only(), py::arg("luma"), py::arg("base"), py::arg("colour"),
-             py::arg("capture"), py::arg("planes"), py::arg("first_row"), py::arg("kept"),
-             py::arg("row_weights").none(true) = py::none(),
+             py::arg("capture"), py::arg("first_column"), py::arg("padded_columns"),
+             py::arg("planes"), py::arg("first_row"), py::arg("kept"), py::arg("row_weights").none(true) = py::none(),
              py::arg("column_weights").none(true) = py::none(), py::arg("add") = false);
 
   py::class_<OwnedReblur>(module, "Reblur")

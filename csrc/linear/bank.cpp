@@ -1,24 +1,12 @@
 #include "linear/bank.h"
 
 #include <algorithm>
+#include <array>
 
 #include "memory/assertion.h"
 
 namespace imagine_deblur::linear {
 namespace {
-
-// The value of one step of a sample type.
-float step_of(SampleType type) noexcept {
-  switch (type) {
-    case SampleType::kUint8:
-      return 1.0F / 255.0F;
-    case SampleType::kFixed16:
-      return 1.0F / kFixed16One;
-    case SampleType::kFloat32:
-      break;
-  }
-  return 1.0F;
-}
 
 struct Target {
   std::size_t plane;
@@ -63,20 +51,19 @@ void luma_row(const SampleKernels& samples, std::span<const PlaneView> planes, i
 }
 
 void run_bank(Passes& passes, const PlaneSizes& sizes, const Otf& otf, const Bank& bank,
-              std::span<const PlaneView> capture, std::span<const PlaneView> planes,
+              const PieceRows& capture, std::span<const PlaneView> planes,
               const Placement& place) {
   const SampleKernels& samples = sample_kernels();
-  const int columns = sizes.size().columns;
-  const std::size_t bands = capture.size();
+  const std::size_t bands = capture.bands();
   ensure(bands == 1 || bands == 3, "a capture of other than one or three bands");
   ensure(planes.size() + 1 >= bands + bank.luma.size(), "too few planes for the bank");
-  passes.forward_rows(
-      [&](int first, int count, float* rows, std::ptrdiff_t stride) {
-        for (int r = 0; r < count; ++r) {
-          luma_row(samples, capture, first + r, columns, rows + r * stride);
-        }
-      },
-      passes.whole());
+  const auto weighted = [&capture](std::array<float, 3> weights) -> LoadRows {
+    return [&capture, weights](int first, int count, float* rows, std::ptrdiff_t stride) {
+      for (int r = 0; r < count; ++r) capture.read(first + r, weights, rows + r * stride);
+    };
+  };
+  const std::array<float, 3> luma{kLuma[0], kLuma[1], kLuma[2]};
+  passes.forward_rows(weighted(bands == 3 ? luma : std::array{1.0F, 0.0F, 0.0F}), passes.whole());
   passes.forward_columns();
   std::size_t plane = bands;
   for (std::size_t ratio = 0; ratio < bank.luma.size(); ++ratio) {
@@ -91,19 +78,9 @@ void run_bank(Passes& passes, const PlaneSizes& sizes, const Otf& otf, const Ban
   }
   if (bands != 3) return;
   for (const std::size_t band : {std::size_t{0}, std::size_t{2}}) {
-    passes.forward_rows(
-        [&](int first, int count, float* rows, std::ptrdiff_t stride) {
-          for (int r = 0; r < count; ++r) {
-            float* const out = rows + r * stride;
-            for (std::size_t k = 0; k < 3; ++k) {
-              const PlaneView& in = capture[k];
-              const float share = (k == band ? 1.0F : 0.0F) - kLuma[k];
-              samples.accumulate(in.row(first + r), in.type, share * step_of(in.type), k > 0,
-                                 columns, out);
-            }
-          }
-        },
-        passes.part());
+    std::array<float, 3> difference{-kLuma[0], -kLuma[1], -kLuma[2]};
+    difference[band] += 1.0F;
+    passes.forward_rows(weighted(difference), passes.part());
     passes.filter_part(gain_of(sizes, otf, bank.colour, passes.unit()));
     const float opposite = -kLuma[band] / kLuma[1];  // weighted differences add up to nothing
     passes.inverse_rows(store_in(samples, planes, place, {{band, 1.0F}, {1, opposite}}, true));

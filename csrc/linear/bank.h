@@ -8,6 +8,7 @@
 #include "base/image_view.h"
 #include "linear/gain.h"
 #include "linear/passes.h"
+#include "linear/piece_rows.h"
 
 namespace imagine_deblur::linear {
 
@@ -32,10 +33,10 @@ struct Placement {
   bool add = false;    // to what the planes hold
 };
 
-// `capture` has 1 or 3 planes of the piece's size; `planes` the base plane in the capture's bands,
-// then the luma of the other ratios in order.
+// `capture` has 1 or 3 bands and as many columns as the piece; `planes` the base plane in the
+// capture's bands, then the luma of the other ratios in order.
 void run_bank(Passes& passes, const PlaneSizes& sizes, const Otf& otf, const Bank& bank,
-              std::span<const PlaneView> capture, std::span<const PlaneView> planes,
+              const PieceRows& capture, std::span<const PlaneView> planes,
               const Placement& placement);
 
 // Writes row `row` of the luma of planes of one type: out[columns], in [0, 1].

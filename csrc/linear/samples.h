@@ -39,6 +39,19 @@ struct GainBlock {
   float factor = 1;  // of everything
 };
 
+// The value of one step of a sample type.
+constexpr float step_of(SampleType type) noexcept {
+  switch (type) {
+    case SampleType::kUint8:
+      return 1.0F / 255.0F;
+    case SampleType::kFixed16:
+      return 1.0F / kFixed16One;
+    case SampleType::kFloat32:
+      break;
+  }
+  return 1.0F;
+}
+
 // Sums over the columns of one block of pixels in one row.
 struct RowSums {
   double residual2 = 0;   // (capture - reblurred)^2

@@ -136,6 +136,8 @@ def restore_planes(
     base: int,
     colour: Gain,
     capture: Sequence[Plane],
+    first_column: int,
+    padded_columns: int,
     planes: Sequence[Plane],
     first_row: int,
     kept: tuple[int, int],

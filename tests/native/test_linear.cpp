@@ -1,11 +1,12 @@
-// The linear stage's passes: the identity comes back, a blur is the direct sum, threads and order change
-// no bit, and a bit that flips between two passes is noticed.
+// The linear stage's passes: the identity comes back, a blur is the direct sum, a piece shows the frame's
+// extension, threads and order change no bit, and a bit that flips between two passes is noticed.
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <memory>
 #include <new>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -13,6 +14,7 @@
 #include "linear/bank.h"
 #include "linear/gain.h"
 #include "linear/passes.h"
+#include "linear/piece_rows.h"
 #include "threads/executor.h"
 #include "tiling/reflect.h"
 
@@ -142,6 +144,51 @@ void check_extension() {
   CHECK_THROWS(PlaneSizes(Size{8, 8, 22, 16}), ErrorKind::kOptions);
 }
 
+// Beside the frame a piece shows the frame's own extension, periodically.
+void check_pieces() {
+  constexpr int kColumns = 23;
+  constexpr int kPadded = 34;
+  constexpr int kRows = 2;
+  std::vector<float> bands[2];
+  std::vector<PlaneView> planes;
+  for (int band = 0; band < 2; ++band) {
+    for (int i = 0; i < kRows * kColumns; ++i) bands[band].push_back(sample(band, i));
+    planes.push_back({bands[band].data(), SampleType::kFloat32, kRows, kColumns,
+                      kColumns * static_cast<std::ptrdiff_t>(sizeof(float))});
+  }
+  const float weights[] = {0.75F, -0.5F};
+  const Extension axis(kColumns, kPadded);
+  for (const auto& [first, columns] : {std::pair{0, kColumns}, std::pair{5, 9}, std::pair{-20, 40},
+                                       std::pair{-4, 12}, std::pair{15, 30}}) {
+    const PieceRows piece(planes, first, columns, kPadded);
+    std::vector<float> found(static_cast<std::size_t>(columns));
+    for (int row = 0; row < kRows; ++row) {
+      piece.read(row, weights, found.data());
+      const auto sum = [&](int column) {
+        const auto at = static_cast<std::size_t>(row * kColumns + column);
+        return weights[0] * bands[0][at] + weights[1] * bands[1][at];
+      };
+      for (int i = 0; i < columns; ++i) {
+        const int place = (first + i + kPadded) % kPadded;
+        float wanted = 0;
+        if (place < kColumns) {
+          wanted = sum(place);
+        } else {
+          const auto beyond = static_cast<std::size_t>(place - kColumns);
+          const float ahead = sum(axis.ahead[beyond]);
+          wanted = ahead + (sum(axis.behind[beyond]) - ahead) * axis.fade[beyond];
+        }
+        CHECK(std::abs(found[static_cast<std::size_t>(i)] - wanted) < 1e-6F);
+      }
+    }
+  }
+  for (const auto& [first, columns] : {std::pair{-24, 30}, std::pair{23, 5}, std::pair{0, 47},
+                                       std::pair{0, 0}}) {
+    CHECK_THROWS(PieceRows(planes, first, columns, kPadded), ErrorKind::kOptions);
+  }
+  CHECK_THROWS(PieceRows(planes, 0, kColumns, kColumns - 1), ErrorKind::kOptions);
+}
+
 void check_flips() {
   const Size size{40, 50, 60, 70};
   const PlaneSizes sizes(size);
@@ -180,6 +227,7 @@ int main() {
   check_extension();
   check_identity();
   check_blur();
+  check_pieces();
   check_flips();
   return 0;
 }

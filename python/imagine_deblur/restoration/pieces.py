@@ -20,7 +20,8 @@ class Piece:
     Attributes
     ----------
     read, write : slice
-        Columns read, and those of them that are kept; both in the frame's columns.
+        Columns read, and those of them that are kept; both in the frame's columns. What is read
+        before the first of these, or behind the last, is the frame's extension.
     """
 
     read: slice
@@ -45,13 +46,14 @@ def piece_of(write: tuple[int, int], width: int, columns: int) -> Piece:
     write : (int, int)
         First column kept and the one behind the last.
     width : int
-        Columns read, at least those kept and at most those of the frame: the same for every piece,
-        so that they share their tables. At the frame's border the context is longer on one side.
+        Columns read, at least those kept: the same for every piece, so that they share their
+        tables. A piece as wide as the frame is the frame.
     columns : int
         Of the frame.
     """
-    context = (width - (write[1] - write[0])) // 2
-    start = min(max(write[0] - context, 0), columns - width)
+    if width >= columns:
+        return Piece(slice(0, columns), slice(*write))
+    start = write[0] - (width - (write[1] - write[0])) // 2
     return Piece(slice(start, start + width), slice(*write))
 
 

@@ -21,6 +21,7 @@ from imagine_deblur.restoration.transfer import (
     is_radial,
     otf_bytes,
     otf_for,
+    padded_length,
     scratch_bytes,
     sizes_for,
     worker_bytes,
@@ -34,6 +35,11 @@ if TYPE_CHECKING:
 
 _THREADS_COUNTED = 4
 """Threads whose rows are counted at least, so that up to so many cut a frame in the same way."""
+
+_COLUMN_MARGINS = 2
+"""Context on each side of a group of columns, in margins of a strip. 600 x 6,000 px in groups of
+1,000, disks of R = 2 to 4 px: 0.011 to 0.023 % of the samples of the linear model differ from the
+whole frame's by a step; 0.009 to 0.015 with 4 margins, 0.03 to 0.28 with 1."""
 
 _MAKING_OTF = 5_000_000
 """Bytes beside the result while an OTF is computed, see `PSF.half_plane`."""
@@ -121,7 +127,7 @@ class WienerStage:
         """Return how many columns are transformed to fill `group_columns` of a frame's."""
         if group_columns >= columns:
             return columns
-        return min(columns, group_columns + 2 * self.margin_rows())
+        return min(columns, group_columns + 2 * _COLUMN_MARGINS * self.margin_rows())
 
     def _review_pieces(self, columns: int, group_columns: int) -> list[Piece]:
         return cut_columns(columns, self.field.support_px() + BLOCK, group_columns)
@@ -182,7 +188,6 @@ class WienerStage:
         width = self.read_columns(columns, strip.group_columns)
         piece = piece_of(strip.columns, width, columns)
         sizes = sizes_for(rows, piece.width, self._gap)
-        capture = [plane[:, piece.read] for plane in strip.capture]
         for cell_row, cell_column, psf in self.field.cells:
             row_weights, column_weights = self._weights(cell_row, cell_column, strip, piece)
             _core.restore_planes(
@@ -192,7 +197,9 @@ class WienerStage:
                 luma=self._bank.luma,
                 base=self._bank.base,
                 colour=self._bank.colour,
-                capture=capture,
+                capture=strip.capture,
+                first_column=piece.read.start,
+                padded_columns=padded_length(columns, self._gap),
                 planes=strip.linear,
                 first_row=strip.window[0] - strip.planes[0],
                 kept=(piece.kept.start, piece.kept.stop),

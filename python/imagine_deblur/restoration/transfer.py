@@ -19,6 +19,11 @@ _ENTRIES = 16385
 px is off by 2e-7, as much as float32 is."""
 
 
+def padded_length(length: int, gap: int) -> int:
+    """Return what an axis is extended to, px; `gap` as for `sizes_for`."""
+    return fast_length(length + gap)
+
+
 @lru_cache(maxsize=16)
 def sizes_for(rows: int, columns: int, gap: int) -> _core.PlaneSizes:
     """Return the sizes and tables of the transforms of a plane.
@@ -30,18 +35,18 @@ def sizes_for(rows: int, columns: int, gap: int) -> _core.PlaneSizes:
     gap : int
         Least number of extension samples along each axis.
     """
-    return _core.PlaneSizes(rows, columns, fast_length(rows + gap), fast_length(columns + gap))
+    return _core.PlaneSizes(rows, columns, padded_length(rows, gap), padded_length(columns, gap))
 
 
 def scratch_bytes(rows: int, columns: int, gap: int) -> int:
     """Return the scratch that the transforms of a plane take; arguments as for `sizes_for`."""
-    padded = fast_length(rows + gap), fast_length(columns + gap)
+    padded = padded_length(rows, gap), padded_length(columns, gap)
     return _core.PlaneSizes.scratch_bytes_of(rows, columns, *padded)
 
 
 def worker_bytes(rows: int, columns: int, gap: int) -> int:
     """Return what each worker takes for itself meanwhile; arguments as for `sizes_for`."""
-    padded = fast_length(rows + gap), fast_length(columns + gap)
+    padded = padded_length(rows, gap), padded_length(columns, gap)
     return _core.PlaneSizes.worker_bytes_of(rows, columns, *padded)
 
 

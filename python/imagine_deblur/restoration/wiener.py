@@ -174,6 +174,8 @@ def wiener_planes(
         base=bank.base,
         colour=bank.colour,
         capture=capture,
+        first_column=0,
+        padded_columns=sizes.padded_shape[1],
         planes=list(planes),
         first_row=0,
         kept=(0, columns),
