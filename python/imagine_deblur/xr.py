@@ -14,7 +14,7 @@ from imagine_deblur.options import Options
 from imagine_deblur.psf.field import PsfField
 from imagine_deblur.raster.bands import BandsArgument, group_bands, names_of, separate_bands
 from imagine_deblur.raster.block_map import BlockMap
-from imagine_deblur.raster.dataset import TYPES
+from imagine_deblur.raster.dataset import TYPES, wrong_type
 from imagine_deblur.raster.output import check_options
 from imagine_deblur.raster.scene import Group, PsfChoice, look
 from imagine_deblur.raster.validity import Mask, collar, differs_from, finite
@@ -99,10 +99,7 @@ def restore(
             f"as bands; restore scene after scene, for example da.isel({others[0]}=0)"
         )
     if da.dtype.name not in TYPES:
-        raise InputImageError(
-            f"samples are {da.dtype.name}; convert them to one of {', '.join(TYPES)}, for example "
-            "with .astype('float32')"
-        )
+        raise InputImageError(wrong_type(da.dtype.name, lambda name: f".astype('{name}')"))
     if any(size != size for size in da.shape):  # NaN
         raise InputImageError(
             "chunks of unknown size have no windows; call compute_chunk_sizes() on the Dask array"

@@ -10,11 +10,16 @@ import numpy as np
 import pytest
 
 import rasterkit
+from imagine_deblur.cli import main
 from imagine_deblur.errors import InputImageError
 from imagine_deblur.raster import restore_raster, scene
 
 rasterio = pytest.importorskip("rasterio", reason="pip install '.[raster]'")
+from rasterio.drivers import raster_driver_extensions  # noqa: E402
+from rasterio.shutil import copy as copy_raster  # noqa: E402
 from rasterio.transform import Affine, from_origin  # noqa: E402
+
+Image = pytest.importorskip("PIL.Image", reason="pip install '.[report]'")
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -117,11 +122,20 @@ def test_one_bit_is_refused(tmp_path):
         restore_raster(source, tmp_path / "out.tif")
 
 
-@pytest.mark.parametrize("dtype", ["complex_int16", "complex64", "int32", "uint32"])
-def test_other_types_are_refused_with_the_command_that_converts_them(tmp_path, dtype):
+@pytest.mark.parametrize(
+    ("dtype", "cure"),
+    [
+        ("complex_int16", "amplitude"),
+        ("complex64", "amplitude"),
+        ("int8", "gdal_translate -ot Int16"),
+        ("int32", "gdal_translate -ot Float64"),
+        ("uint32", "gdal_translate -ot Float64"),
+    ],
+)
+def test_other_types_are_refused_with_what_converts_them_without_loss(tmp_path, dtype, cure):
     source = tmp_path / "in.tif"
     rasterio.open(source, "w", driver="GTiff", width=64, height=64, count=1, dtype=dtype).close()
-    with pytest.raises(InputImageError, match=f"samples are {dtype}; .*gdal_translate -ot Float32"):
+    with pytest.raises(InputImageError, match=f"samples are {dtype}; .*{cure}"):
         restore_raster(source, tmp_path / "out.tif")
 
 
@@ -215,3 +229,35 @@ def test_a_strip_between_the_blocks_that_are_looked_at_is_found(tmp_path, monkey
     assert all(group["restored"] for group in report.to_dict()["groups"])
     np.testing.assert_array_equal(found == 0, values == 0)
     assert (found != values).any()
+
+
+def test_more_images_in_a_file_are_named_not_dropped_in_silence(tmp_path):
+    """The output had said that it holds them all: the list of the source's was copied."""
+    pages = [Image.fromarray(values) for values in captured("uint8", 0, 255)]
+    pages[0].save(tmp_path / "in.tif", save_all=True, append_images=pages[1:])
+    report, file = restored(tmp_path / "in.tif")
+    (warning,) = [text for text in report.warnings if "more images" in text]
+    second = f"GTIFF_DIR:2:{tmp_path / 'in.tif'}"
+    assert warning.startswith("2 more images in the file were left out")
+    assert warning.endswith(second)
+    with file:
+        assert file.subdatasets == []
+    asked = ["--psf", "disk:3", "--model", "wiener", "-o", str(tmp_path / "second.tif")]
+    assert main(["process", second, *asked]) == 0
+    with rasterio.open(tmp_path / "second.tif") as file, rasterio.open(second) as before:
+        assert 0 < np.abs(file.read().astype(float) - before.read()).mean() < 10
+
+
+def test_a_container_s_parts_are_taken_as_its_error_names_them(tmp_path, capsys):
+    if "netCDF" not in raster_driver_extensions().values():
+        pytest.skip("GDAL without netCDF")
+    rasterkit.write(tmp_path / "in.tif", captured("float32", 0, 1)[:2])
+    copy_raster(tmp_path / "in.tif", tmp_path / "in.nc", driver="netCDF")
+    with pytest.raises(InputImageError, match="name one of: ") as caught:
+        restore_raster(tmp_path / "in.nc", tmp_path / "out.tif", **LINEAR)
+    part = str(caught.value).split("name one of: ")[1].split(", ")[1]
+    asked = ["--psf", "disk:3", "--model", "wiener", "-o", str(tmp_path / "out.tif")]
+    assert main(["process", part, *asked]) == 0
+    missing = part.replace("in.nc", "no.nc")
+    assert main(["process", missing, *asked, "--overwrite"]) == 8
+    assert "No such file" in capsys.readouterr().err

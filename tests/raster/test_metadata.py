@@ -203,6 +203,23 @@ def test_namespaces_of_others_are_kept_or_named(source):
     assert any("MISSION" in warning for warning in report.warnings)
 
 
+@pytest.mark.parametrize("driver", ["COG", "GTiff", "PNG"])
+def test_xmp_is_kept_and_other_xml_is_named(tmp_path, driver):
+    image = pytest.importorskip("PIL.Image", reason="pip install '.[report]'")
+    text = '<x:xmpmeta xmlns:x="adobe:ns:meta/">Größe = 1</x:xmpmeta>'
+    packed = np.ascontiguousarray(np.moveaxis(captured(3, "uint8", 255), 0, -1))
+    source = tmp_path / "in.tif"
+    image.fromarray(packed).save(source, tiffinfo={700: text.encode()})
+    with rasterio.open(source, "r+") as file:
+        file.update_tags(ns="xml:TRE", **{"<tres a": '"1"/>'})
+    target = tmp_path / ("out.png" if driver == "PNG" else "out.tif")
+    report = restore_raster(source, target, driver=driver, **LINEAR)
+    with rasterio.open(target) as after:
+        assert after.tags(ns="xml:XMP") == ({} if driver == "PNG" else {"xml:XMP": text})
+    lost = "xml:TRE, xml:XMP" if driver == "PNG" else "xml:TRE"
+    assert f"tags of these namespaces were left out: {lost}" in report.warnings
+
+
 @pytest.mark.parametrize("kind", ["Area", "Point"])
 def test_pixel_is_area_or_point(source, kind):
     with rasterio.open(source, "r+") as file:

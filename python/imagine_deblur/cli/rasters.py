@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,9 +22,14 @@ IN_FOLDERS = SUFFIXES - {".png"}
 """Those that are looked for in folders: a PNG there is more often a quicklook than a scene."""
 
 
+_PART = re.compile(r"[A-Za-z]\w+:(?!//)")  # DRIVER:FILE:PART, GDAL's names of parts of a file
+
+
 def is_raster(source: str) -> bool:
     """Whether a source is restored as a raster: by its ending, or a path of GDAL's own."""
-    return source.startswith("/vsi") or Path(source).suffix.lower() in SUFFIXES
+    if source.startswith("/vsi") or Path(source).suffix.lower() in SUFFIXES:
+        return True
+    return bool(_PART.match(source)) and not os.path.exists(source)
 
 
 def result_beside(source: str) -> Path:

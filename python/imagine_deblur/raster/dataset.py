@@ -6,7 +6,7 @@ import errno
 import math
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,7 +27,9 @@ PROVENANCE = "IMAGINE_DEBLUR_"
 
 # Tags that other calls carry over, that describe the file and not the scene, or that would be
 # wrong of the restored samples.
-_NOT_COPIED = {"IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "RPC", "TIFF"}
+_NOT_COPIED = {"IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "SUBDATASETS", "RPC", "TIFF"}
+_XMP = "xml:XMP"
+_PLACE = "xml:gml.root-instance"  # of a JPEG 2000; GDAL reads it as CRS and transform
 _STALE = ("STATISTICS_", PROVENANCE)
 _CACHE_BYTES = 64 << 20  # of GDAL's blocks; its own default is a twentieth of the machine's memory
 
@@ -91,10 +93,7 @@ def _unusable(rasterio: Any, file: Any) -> str:
     if len(kinds) > 1:
         return f"bands of several types ({', '.join(kinds)}); write them into one file a type"
     if kinds[0] not in TYPES:
-        return (
-            f"samples are {kinds[0]}; convert them to one of {', '.join(TYPES)}, for example "
-            "with gdal_translate -ot Float32"
-        )
+        return wrong_type(kinds[0], lambda name: f"gdal_translate -ot {name.capitalize()}")
     if bits_of(file) == 1:
         return "samples are of 1 bit, yes or no, which cannot be filtered"
     if rasterio.enums.ColorInterp.palette in file.colorinterp and not min_is_white(file):
@@ -109,6 +108,26 @@ def _unusable(rasterio: Any, file: Any) -> str:
             "gdal_translate -b 1 -b 2 -b 3"
         )
     return ""
+
+
+def wrong_type(dtype: str, convert: Callable[[str], str]) -> str:
+    """Say that samples of a type are not restored, and what turns them into ones that are.
+
+    Parameters
+    ----------
+    dtype : str
+        Not one of `TYPES`.
+    convert : callable
+        Returns how samples are converted to a type that holds all values of the old one.
+    """
+    if dtype.startswith("complex"):
+        return f"samples are {dtype}; a blur of the amplitude can be undone: write that first"
+    whole = "int" in dtype
+    better = "int16" if dtype == "int8" else "float64" if whole else "float32"
+    return (
+        f"samples are {dtype}; convert them to one of {', '.join(TYPES)}, for example with "
+        f"{convert(better)}"
+    )
 
 
 class DatasetReader:
@@ -218,6 +237,10 @@ def copy_description(source: Any, target: Any) -> None:
             target.set_band_description(number, source.descriptions[number - 1])
         if source.units[number - 1]:
             target.set_band_unit(number, source.units[number - 1])
+    if _XMP in source.tag_namespaces():
+        # GDAL takes the whole text; rasterio writes a name, an equals sign and a value.
+        name, _, rest = "".join(source.tags(ns=_XMP).values()).partition("=")
+        target.update_tags(ns=_XMP, **{name: rest})
     for number in (0, *source.indexes):
         for space in (None, *source.tag_namespaces(number)):
             if space not in _NOT_COPIED and not (space or "").startswith("xml:"):
@@ -236,6 +259,15 @@ def namespaces(file: Any) -> tuple[bool, list[str]]:
     spaces = {s for number in (0, *file.indexes) for s in file.tag_namespaces(number)}
     special = {s for s in spaces if s.startswith("xml:")}
     return plain, sorted(spaces - _NOT_COPIED - special)
+
+
+def left_out(file: Any, driver: str) -> list[str]:
+    """Return the namespaces of tags that an output by a driver does not have."""
+    plain, others = namespaces(file)
+    xml = {space for space in file.tag_namespaces() if space.startswith("xml:")} - {_PLACE}
+    if driver == "PNG":
+        return sorted(xml | set(others) - {"COLOR_PROFILE"})
+    return sorted(xml - {_XMP}) + (others if plain else [])
 
 
 def nodata_of(file: Any) -> list[float | None]:

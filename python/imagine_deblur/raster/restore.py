@@ -375,7 +375,11 @@ class _Job:
                 f"{driver} holds one: a mask of the pixels that are valid in all bands was written "
                 "in their place"
             )
-        plain, others = dataset.namespaces(self.file)
-        if plain and others:
-            found.append(f"tags of these namespaces were left out: {', '.join(others)}")
+        if lost := dataset.left_out(self.file, driver):
+            found.append(f"tags of these namespaces were left out: {', '.join(lost)}")
+        if more := self.file.subdatasets[1:]:
+            found.append(
+                f"{len(more)} more images in the file were left out: restore each by its name, "
+                f"such as {more[0]}"
+            )
         return tuple(found)
