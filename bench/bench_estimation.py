@@ -92,6 +92,20 @@ def mtf_error(found: PSF, truth: PSF) -> float:
     return float(np.sqrt(np.mean(np.abs(difference) ** 2)))
 
 
+def protocol_cases(
+    protocol: protocols.Protocol, data: Path, scenes: str | None, draws: int
+) -> Iterator[protocols.Case]:
+    """A protocol on the scenes of one set; by default, as in its page, on all but those of `iss`.
+
+    The first draw of a scene has its own seed, and each further one the next thousand's.
+    """
+    for scene in protocol.scenes(data):
+        if scene.scene_set == scenes or (scenes is None and scene.scene_set != "iss"):
+            image = protocols.load_scene(scene.path)
+            for draw in range(draws):
+                yield protocol.make(image, scene.index + 1000 * draw)
+
+
 def large_cases(data: Path, count: int = 32) -> Iterator[protocols.Case]:
     """Frames of 3 MP: `defocus+` on mosaics of a split's aerial scenes.
 
@@ -238,6 +252,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="a split's folder")
     parser.add_argument("--protocols", default="defocus,defocus+,gauss+,imagine,imagine90")
+    parser.add_argument("--scenes", help="only those of a set: aerial, satellite, iss")
+    parser.add_argument("--draws", type=int, default=1, help="captures of every scene")
     parser.add_argument("--large", action="store_true", help="3 MP mosaics of the split's scenes")
     parser.add_argument("--joint", type=int, help="also joint estimates from so many captures")
     parser.add_argument("--no-restore", action="store_true", help="leave the cost in dB out")
@@ -259,8 +275,7 @@ def main() -> None:
     )
     for name in [n for n in arguments.protocols.split(",") if n != "none"]:
         protocol = protocols.protocol(name)
-        files = protocol.images(arguments.data)
-        cases = (protocol.make(protocols.load_scene(f), i) for i, f in enumerate(files))
+        cases = protocol_cases(protocol, arguments.data, arguments.scenes, arguments.draws)
         print(table_line(name, *measure(cases, restore=not arguments.no_restore)), flush=True)
     if arguments.large:
         cases = large_cases(arguments.data)

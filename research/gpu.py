@@ -85,7 +85,7 @@ def pack(data: Path, bundle: Path, *, runs: Path | None = None, fewer: bool = Fa
     core = Path(_core.__file__)
     entries.append((core, f"{CODE}/imagine_deblur/{core.name}"))
     here = Path(__file__).resolve().parent
-    for path in sorted(here.rglob("*.toml")):
+    for path in sorted([*here.rglob("*.toml"), *here.glob("checkpoints/*.pt")]):
         entries.append((path, f"research/{path.relative_to(here)}"))
     for path in sorted(runs.glob("*/*")) if runs else ():
         if path.name in KEPT:

@@ -94,6 +94,18 @@ def assert_same(one: Path, other: Path) -> None:
         assert torch.equal(a[name], b[name]), name
 
 
+def test_a_checkpoint_beside_the_queue_is_found(folder: Path) -> None:
+    (folder / "begun").mkdir()
+    (folder / "begun" / "one.pt").touch()
+    text = (folder / "queue.toml").read_text()
+    (folder / "queue.toml").write_text(
+        text.replace('initialise = "one"', 'initialise = "begun/one.pt"')
+    )
+    first, second = queue.read_queue(folder / "queue.toml").job
+    assert first.config == str(folder / "small.toml")
+    assert second.initialise == str(folder / "begun" / "one.pt")
+
+
 def test_jobs_run_in_order_and_start_from_each_other(folder: Path) -> None:
     assert run(folder) == {"one": "done", "two": "done"}
     two = read_checkpoint(folder / "runs" / "two" / "checkpoint.pt", FORMAT)

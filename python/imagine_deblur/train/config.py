@@ -24,8 +24,9 @@ class NetworkConfig:
     """Shape and size of the network.
 
     ``"plain"`` is that of `imagine_deblur.train.network.NetworkSpec` with `width`, `pairs`,
-    `unshuffle`, `reparam` and `experts`; ``"unet"`` that of `imagine_deblur.train.unet.UNetSpec`
-    with `width`, `encoder`, `middle` and `attention`.
+    `unshuffle`, `reparam` and `experts`; ``"unet"`` puts that of
+    `imagine_deblur.train.unet.UNetSpec` behind it, with `unet_width`, `encoder`, `middle` and
+    `attention`.
     """
 
     shape: str = "plain"
@@ -34,8 +35,9 @@ class NetworkConfig:
     unshuffle: int = 2
     reparam: bool = False
     experts: int = 1
-    encoder: tuple[int, ...] = (2, 3)
-    middle: int = 8
+    unet_width: int = 76
+    encoder: tuple[int, ...] = (4,)
+    middle: int = 10
     attention: bool = False
 
     def __post_init__(self) -> None:

@@ -29,8 +29,16 @@ from imagine_deblur.train.captures import (
     RADIUS_MAX_PX,
     SIGMA_MAX_PX,
 )
-from imagine_deblur.train.network import Conv3x3, Mixture, Network
-from imagine_deblur.train.onnx_graph import Convolution, Layers, build_model, expert_constants
+from imagine_deblur.train.network import Conv3x3, Mixture, Network, grow
+from imagine_deblur.train.onnx_graph import (
+    Convolution,
+    Layers,
+    add_constants,
+    build_model,
+    differing,
+    expert_constants,
+    halve_weights,
+)
 from imagine_deblur.train.planes import plane_names
 from imagine_deblur.train.trainer import AnyNetwork, load_network
 from imagine_deblur.train.unet import UNet
@@ -121,7 +129,7 @@ def describe(checkpoint: str | os.PathLike[str]) -> tuple[AnyNetwork, ModelDescr
         multiple_of=network.spec.multiple_of,
         local=local,
         input_offset=0.5,
-        experts=network.spec.experts if isinstance(network, Mixture) else 1,
+        experts=network.spec.experts,
         psf_range=_psf_range(config.data.camera),
         licence=LICENCE,
         training={
@@ -253,6 +261,28 @@ def trace(network: nn.Module, path: Path, *, planes: int, side: int, fixed: bool
         )
 
 
+def _with_first_expert(network: UNet) -> UNet:
+    """A U-shape behind the plain network of its trunk's first expert."""
+    spec = network.spec
+    alone = dataclasses.replace(spec.trunk, experts=1, reparam=False)
+    plain = UNet(dataclasses.replace(spec, trunk=alone))
+    plain.load_state_dict(network.state_dict(), strict=False)
+    first = network.trunk.experts[0] if isinstance(network.trunk, Mixture) else network.trunk
+    plain.trunk.load_state_dict(grow(first, alone).state_dict())
+    plain.eval()
+    return plain
+
+
+def _of_trunk(trunk: Mixture) -> dict[str, NDArray[Any]]:
+    """The other experts and the router, see `expert_constants`; named as a traced graph's."""
+    alone = dataclasses.replace(trunk.spec, experts=1, reparam=False)
+    named = [
+        {f"trunk.{name}": value.numpy() for name, value in grow(one, alone).state_dict().items()}
+        for one in trunk.experts
+    ]
+    return differing(named, [value.numpy() for value in trunk.router.state_dict().values()])
+
+
 def label(path: Path, descriptor: ModelDescriptor) -> None:
     """Put a descriptor into a graph's file."""
     model = onnx.load(path)
@@ -309,12 +339,15 @@ def export(
             )
             differences = compare(scratch, experts[0], size=tile or 96)
         else:
-            side = tile or TRACED
-            trace(network, scratch, planes=network.spec.planes, side=side, fixed=tile is not None)
+            plain, side = _with_first_expert(network), tile or TRACED
+            trace(plain, scratch, planes=network.spec.planes, side=side, fixed=tile is not None)
+            halve_weights(scratch, but="trunk.")
             label(scratch, descriptor)
-            differences = compare(scratch, network, size=tile or TRACED + 32)
+            differences = compare(scratch, plain, size=tile or TRACED + 32)
             measured = working_bytes_per_px(scratch, tile or SERVED)
             descriptor = dataclasses.replace(descriptor, working_bytes=measured)
+            if isinstance(network.trunk, Mixture):
+                add_constants(scratch, _of_trunk(network.trunk))
             label(scratch, descriptor)
     except BaseException:
         scratch.unlink(missing_ok=True)

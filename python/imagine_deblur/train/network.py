@@ -173,11 +173,26 @@ class Network(nn.Module):  # type: ignore[misc]
         return [(layer.kernel(), layer.bias) for layer in ordered]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return restored(x, self.layers(), self.spec.unshuffle)[0]
+
+    def with_features(
+        self, x: torch.Tensor, traits: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What `restored` gives; `traits` are for a `Mixture`."""
         return restored(x, self.layers(), self.spec.unshuffle)
 
 
-def restored(x: torch.Tensor, layers: list[Layer], unshuffle: int) -> torch.Tensor:
-    """Run the network of some layers (see `Network.layers`) on a batch of planes."""
+def restored(
+    x: torch.Tensor, layers: list[Layer], unshuffle: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Run the network of some layers (see `Network.layers`) on a batch of planes.
+
+    Returns
+    -------
+    image : (N, 3, H, W) tensor
+    features : (N, width, H / unshuffle, W / unshuffle) tensor
+        What the tail sees.
+    """
 
     def convolved(values: torch.Tensor, layer: Layer) -> torch.Tensor:
         return functional.conv2d(values, *layer, padding=1)
@@ -187,7 +202,7 @@ def restored(x: torch.Tensor, layers: list[Layer], unshuffle: int) -> torch.Tens
     for first, second in zip(inner[::2], inner[1::2], strict=True):
         hidden = hidden + convolved(functional.relu(convolved(hidden, first)), second)
     residual = functional.pixel_shuffle(convolved(hidden, tail), unshuffle)
-    return x[:, RGB : 2 * RGB] + 0.5 + residual.to(x.dtype)
+    return x[:, RGB : 2 * RGB] + 0.5 + residual.to(x.dtype), hidden
 
 
 class Mixture(nn.Module):  # type: ignore[misc]
@@ -228,12 +243,22 @@ class Mixture(nn.Module):  # type: ignore[misc]
         ]
 
     def forward(self, x: torch.Tensor, traits: torch.Tensor) -> torch.Tensor:
+        return self.with_features(x, traits)[0]
+
+    def with_features(
+        self, x: torch.Tensor, traits: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What `restored` gives."""
         with torch.autocast(x.device.type, enabled=False):  # shares and sums are float32
             networks = self.mixed(self.shares(traits))
-        images = [
-            restored(x[k : k + 1], layers, self.spec.unshuffle) for k, layers in enumerate(networks)
-        ]
-        return torch.cat(images)
+        images, features = zip(
+            *(
+                restored(x[k : k + 1], layers, self.spec.unshuffle)
+                for k, layers in enumerate(networks)
+            ),
+            strict=True,
+        )
+        return torch.cat(images), torch.cat(features)
 
 
 def grow(small: Network, spec: NetworkSpec, *, seed: int = 0) -> Network:

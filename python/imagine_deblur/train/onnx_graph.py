@@ -190,7 +190,13 @@ def expert_constants(
     router : sequence of ndarray
         Weight and bias of the router's two layers.
     """
-    named = [_named(layers) for layers in experts]
+    return differing([_named(layers) for layers in experts], router)
+
+
+def differing(
+    named: Sequence[Mapping[str, Float32Array]], router: Sequence[NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
+    """`expert_constants` of experts whose weights and biases are given by name."""
     first = named[0]
     result: dict[str, NDArray[Any]] = {
         name + EXPERTS: np.stack([other[name] - value for other in named[1:]]).astype(np.float16)
@@ -199,6 +205,42 @@ def expert_constants(
     return result | dict(
         zip(ROUTER, (np.asarray(part, np.float32) for part in router), strict=True)
     )
+
+
+def add_constants(path: str | os.PathLike[str], more: Mapping[str, NDArray[Any]]) -> None:
+    """Put constants that no node reads into a graph's file."""
+    model = onnx.load(os.fspath(path))
+    model.graph.initializer.extend(
+        numpy_helper.from_array(value, name) for name, value in more.items()
+    )
+    onnx.save(model, os.fspath(path))
+
+
+def halve_weights(path: str | os.PathLike[str], *, but: str) -> None:
+    """Store a graph's weights as float16, and widen them where it is opened.
+
+    Runtimes do that once, when they open it: it costs a frame nothing.
+
+    Parameters
+    ----------
+    path : path
+    but : str
+        How the names of those begin that stay float32, since an engine rewrites them
+        (`engines.mixture.mixed_file`).
+    """
+    model = onnx.load(os.fspath(path))
+    graph = model.graph
+    widened = []
+    for constant in graph.initializer:
+        if constant.data_type != TensorProto.FLOAT or constant.name.startswith(but):
+            continue
+        name, value = constant.name, numpy_helper.to_array(constant)
+        constant.CopyFrom(numpy_helper.from_array(value.astype(np.float16), f"{name}.half"))
+        widened.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
+    nodes = [*widened, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    onnx.save(model, os.fspath(path))
 
 
 def _named(layers: Layers) -> dict[str, Float32Array]:

@@ -52,7 +52,8 @@ class Job:
         Budget in hours of a processor, on an accelerator in hours of the device; 0: the
         configuration's schedule in full.
     initialise, perceptual : str
-        Name of an earlier job, or a checkpoint, to start from, and for the VGG16.
+        Name of an earlier job, or a checkpoint, to start from, and for the VGG16. One beside the
+        queue's file is taken from there.
     set : tuple of str
         Single values, as in ``imagine-deblur train --set``.
     workers : int
@@ -125,13 +126,16 @@ def read_queue(path: str | os.PathLike[str], data: str | os.PathLike[str] | None
     folder = data or (queue.data and path.parent / queue.data)
     if not folder or not (Path(folder) / "train").is_dir():
         raise OptionsError("data", str(folder), "a folder with train/ and val/ (--data)")
-    jobs = tuple(
-        dataclasses.replace(job, config=os.fspath(beside))
-        if (beside := path.parent / job.config).is_file()
-        else job
-        for job in queue.job
-    )
+    jobs = tuple(_beside(job, path.parent) for job in queue.job)
     return dataclasses.replace(queue, data=os.fspath(folder), job=jobs)
+
+
+def _beside(job: Job, folder: Path) -> Job:
+    """The job with the files that it names taken from the queue's folder, where they lie there."""
+    named = {name: folder / getattr(job, name) for name in ("config", "initialise", "perceptual")}
+    return dataclasses.replace(
+        job, **{name: os.fspath(path) for name, path in named.items() if path.is_file()}
+    )
 
 
 def run_queue(

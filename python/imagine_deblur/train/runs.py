@@ -102,6 +102,9 @@ class NetworkTask(Task):
     def start(self, initialise: str | os.PathLike[str] | None) -> list[dict[str, Any]]:
         """See `Task.start`."""
         if initialise is None:
+            if self.config.network.shape == "unet":
+                wanted = "a checkpoint of the network that the U-shape stands behind (--initialise)"
+                raise OptionsError("initialise", None, wanted)
             return []
         trained, begun, state = load_network(initialise)
         self.learner.start_from(trained)

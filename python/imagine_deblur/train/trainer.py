@@ -27,11 +27,12 @@ AnyNetwork = Network | Mixture | UNet
 def network_spec(config: TrainConfig) -> NetworkSpec | UNetSpec:
     """The network that a configuration describes."""
     net = config.network
-    if net.shape == "unet":
-        return UNetSpec(config.input_planes, net.width, net.encoder, net.middle, net.attention)
-    return NetworkSpec(
+    plain = NetworkSpec(
         config.input_planes, net.width, net.pairs, net.unshuffle, net.reparam, net.experts
     )
+    if net.shape == "unet":
+        return UNetSpec(plain, net.unet_width, net.encoder, net.middle, net.attention)
+    return plain
 
 
 def make_network(spec: NetworkSpec | UNetSpec) -> AnyNetwork:
@@ -45,7 +46,7 @@ def applied(
     network: nn.Module, planes: torch.Tensor, traits: torch.Tensor | None = None
 ) -> torch.Tensor:
     """What a network makes of (N, P, H, W) planes; a mixture adapts to the (N, T) traits."""
-    if not isinstance(network, Mixture):
+    if network.spec.experts == 1:
         return torch.as_tensor(network(planes))
     known = torch.zeros(len(planes), TRAITS) if traits is None else traits
     return torch.as_tensor(network(planes, known.to(planes.device)))
@@ -85,7 +86,7 @@ class Trainer(Learner):
         self.average = make_network(self.spec).to(self.device.handle)
         self.average.load_state_dict(self.network.state_dict())
         self.optimizer = torch.optim.AdamW(
-            self.network.parameters(),
+            (weight for weight in self.network.parameters() if weight.requires_grad),
             lr=config.optim.learning_rate,
             betas=(0.9, 0.99),
             weight_decay=config.optim.weight_decay,
@@ -95,7 +96,8 @@ class Trainer(Learner):
     def start_from(self, trained: AnyNetwork) -> None:
         """Begin as the same function as a trained network, a smaller one's grown (`grow`).
 
-        Each expert of a mixture begins as a plain network that was trained.
+        Each expert of a mixture begins as a plain network that was trained; a U-shape takes one as
+        its trunk.
 
         Raises
         ------
@@ -109,6 +111,11 @@ class Trainer(Learner):
 
     def _grown(self, trained: AnyNetwork) -> AnyNetwork:
         spec, seed = self.spec, self.config.seed
+        if isinstance(spec, UNetSpec) and trained.spec == spec.trunk:
+            torch.manual_seed(seed)
+            whole = UNet(spec)
+            whole.trunk.load_state_dict(trained.state_dict())
+            return whole
         if isinstance(trained, UNet) or not isinstance(spec, NetworkSpec):
             raise OptionsError("initialise", trained.spec, f"a network like {spec}")
         if spec.experts == 1 and isinstance(trained, Network):

@@ -1,13 +1,15 @@
-"""`max`: a residual U-shape over the Wiener planes, for the ground.
+"""`max`: a U-shape behind a trained local network, its trunk, for the ground.
 
-    x --PixelUnshuffle(2)--> 3x3 head --> level 1 (width w) --> level 2 (2w) --> middle (4w)
-                                              |  skips added  |                    |
-    r <--PixelShuffle(2)-- 3x3 tail <----- level 1 <------ level 2 <---------------'
-    output = base + r
+    x --> trunk --> image, features
+    x --PixelUnshuffle(2)--> with features --> 3x3 head --> level 1 (width w) --> ... --> middle
+                                                                |  skips added            |
+    r <--PixelShuffle(2)---------------------- 3x3 tail <--- level 1 <--- ... <-----------'
+    output = image + r
 
-Every level does with a pair of 3x3 convolutions the same work per pixel of the frame, since each
-halving of the scale doubles the width. So the arithmetic goes where reach is cheap: at an eighth of
-the scale a pair sees 32 px further. Downwards 2x2 convolutions of stride 2, upwards a 1x1
+The trunk stays as it was trained, so the whole begins as good as that, and a step need not go back
+through it. Every level does with a pair of 3x3 convolutions the same work per pixel of the frame,
+since each halving of the scale doubles the width. So the arithmetic goes where reach is cheap: at a
+quarter of the scale a pair sees 8 px further. Downwards 2x2 convolutions of stride 2, upwards a 1x1
 convolution and a pixel shuffle, as in NAFNet (Chen et al. 2022); with `attention` each pair's
 answer is weighed by channel from its average (simplified channel attention, the same paper), which
 makes the network depend on the whole tile. Without it an output pixel depends on `UNetSpec.halo`
@@ -22,8 +24,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from imagine_deblur.capture.ring_gain import TRAITS
 from imagine_deblur.errors import OptionsError
-from imagine_deblur.train.network import RGB
+from imagine_deblur.train.network import RGB, Mixture, Network, NetworkSpec
 
 #: Space-to-depth in front of the network.
 UNSHUFFLE = 2
@@ -35,8 +38,8 @@ class UNetSpec:
 
     Parameters
     ----------
-    planes : int
-        Input planes, as in `imagine_deblur.train.network.NetworkSpec`.
+    trunk : NetworkSpec
+        The local network in front, with an `unshuffle` of 2.
     width : int
         Channels of the first level; twice as many on each further one. A multiple of 4.
     encoder : tuple of int
@@ -47,21 +50,31 @@ class UNetSpec:
         Weigh each pair's channels by their averages.
     """
 
-    planes: int = 8
-    width: int = 96
-    encoder: tuple[int, ...] = (2, 3)
-    middle: int = 8
+    trunk: NetworkSpec
+    width: int = 76
+    encoder: tuple[int, ...] = (4,)
+    middle: int = 10
     attention: bool = False
 
     def __post_init__(self) -> None:
-        if self.planes < 2 * RGB:
-            raise OptionsError("planes", self.planes, "6 or more")
+        if self.trunk.unshuffle != UNSHUFFLE:
+            raise OptionsError("unshuffle", self.trunk.unshuffle, f"{UNSHUFFLE}, before a U-shape")
         if self.width < 4 or self.width % 4:
             raise OptionsError("width", self.width, "a multiple of 4")
         if not self.encoder or min(self.encoder) < 1:
             raise OptionsError("encoder", self.encoder, "1 pair or more on at least one level")
         if self.middle < 1:
             raise OptionsError("middle", self.middle, "1 or more")
+
+    @property
+    def planes(self) -> int:
+        """Input planes."""
+        return self.trunk.planes
+
+    @property
+    def experts(self) -> int:
+        """Sets of kernels of the trunk that are mixed once a frame."""
+        return self.trunk.experts
 
     @property
     def levels(self) -> int:
@@ -76,7 +89,7 @@ class UNetSpec:
     @property
     def halo(self) -> int:
         """Reach beyond a core aligned to `multiple_of`, px, rounded up to it."""
-        reach = 2 * UNSHUFFLE  # head and tail
+        reach = self.trunk.halo + 2 * UNSHUFFLE  # and of head and tail
         for level, pairs in enumerate(self.encoder):
             reach += 2 * 2 * pairs * UNSHUFFLE * 2**level
         reach += 2 * self.middle * self.multiple_of
@@ -86,20 +99,22 @@ class UNetSpec:
     def macs_per_pixel(self) -> float:
         """Multiply-accumulates per full-resolution pixel."""
         cell = UNSHUFFLE**2
-        total = 9.0 * (self.planes * cell * self.width + self.width * RGB * cell)
+        seen = self.planes * cell + self.trunk.width
+        total = 9.0 * (seen * self.width + self.width * RGB * cell)
         pair = 18.0 * self.width**2  # of a level-1 cell, and as much on every other level
         total += pair * (2 * sum(self.encoder) + self.middle)
         for level in range(self.levels):
             wide = self.width * 2**level
             # 2x2 down to twice the width, 1x1 up to twice the width before the shuffle.
             total += (4 * wide * 2 * wide + 2 * wide * 4 * wide) / 4.0 / 4.0**level
-        return total / cell
+        return self.trunk.macs_per_pixel + total / cell
 
     @property
     def parameters(self) -> int:
-        """Weights and biases."""
+        """Weights and biases of the network that a frame runs."""
+        plain = dataclasses.replace(self, trunk=dataclasses.replace(self.trunk, experts=1))
         with torch.device("meta"):
-            return sum(weight.numel() for weight in UNet(self).parameters())
+            return sum(weight.numel() for weight in UNet(plain).parameters())
 
 
 class Pair(nn.Module):
@@ -124,8 +139,9 @@ class UNet(nn.Module):
     """The network of a `UNetSpec`.
 
     Input (N, planes, H, W) float32, each plane in about [-0.5, 0.5], H and W multiples of
-    `UNetSpec.multiple_of`. Output (N, 3, H, W), image values about [0, 1], not clipped. The tail
-    starts near zero, so an untrained network returns its base plane.
+    `UNetSpec.multiple_of`, and (N, T) traits for a trunk that adapts. Output (N, 3, H, W), image
+    values about [0, 1], not clipped. The tail starts near zero, so an untrained network returns
+    its trunk's image.
     """
 
     def __init__(self, spec: UNetSpec) -> None:
@@ -137,7 +153,7 @@ class UNet(nn.Module):
         def pairs(count: int, width: int) -> nn.Sequential:
             return nn.Sequential(*(Pair(width, attention=spec.attention) for _ in range(count)))
 
-        self.head = nn.Conv2d(spec.planes * cell, spec.width, 3, padding=1)
+        self.head = nn.Conv2d(spec.planes * cell + spec.trunk.width, spec.width, 3, padding=1)
         self.encoders = nn.ModuleList(
             pairs(n, w) for n, w in zip(spec.encoder, widths, strict=False)
         )
@@ -163,9 +179,16 @@ class UNet(nn.Module):
             for up in self.ups:
                 up.weight.mul_(0.5)  # its answer is added to a skip
             self.tail.weight.mul_(0.01)
+        # Made last: it has weights of its own, and none of them is trained here.
+        mixed = spec.trunk.experts > 1
+        self.trunk = Mixture(spec.trunk, TRAITS) if mixed else Network(spec.trunk)
+        self.trunk.requires_grad_(False)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        hidden = self.head(functional.pixel_unshuffle(x, UNSHUFFLE))
+    def forward(self, x: torch.Tensor, traits: torch.Tensor | None = None) -> torch.Tensor:
+        """(N, planes, H, W), for a mixture with (N, T) traits, to (N, 3, H, W)."""
+        image, features = self.trunk.with_features(x, traits)
+        cells = functional.pixel_unshuffle(x, UNSHUFFLE)
+        hidden = self.head(torch.cat([cells.to(features.dtype), features], dim=1))
         skips = []
         for encoder, down in zip(self.encoders, self.downs, strict=True):
             hidden = encoder(hidden)
@@ -175,5 +198,5 @@ class UNet(nn.Module):
         for level in reversed(range(self.spec.levels)):
             hidden = skips[level] + functional.pixel_shuffle(self.ups[level](hidden), 2)
             hidden = self.decoders[level](hidden)
-        residual = functional.pixel_shuffle(self.tail(hidden), UNSHUFFLE)
-        return x[:, RGB : 2 * RGB] + 0.5 + residual.to(x.dtype)
+        result: torch.Tensor = image + functional.pixel_shuffle(self.tail(hidden), UNSHUFFLE)
+        return result
