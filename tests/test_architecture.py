@@ -18,7 +18,6 @@ from imagine_deblur.cli.options import flag
 from imagine_deblur.options import OptionChanges, Options
 
 PACKAGE = Path(imagine_deblur.__file__).parent
-CORE = Path(__file__).parents[1] / "csrc"
 LONGEST = 400
 """Lines of a file, at most."""
 
@@ -96,11 +95,20 @@ def test_no_file_is_too_long():
     assert long == {}
 
 
-def test_no_file_of_the_core_is_too_long():
-    files = [*CORE.rglob("*.h"), *CORE.rglob("*.cpp")]
-    if not files:
-        pytest.skip("no sources of the core beside the package")
-    lengths = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in files}
+def test_no_file_beside_the_package_is_too_long():
+    """The core, the native tests and the Python ones, benchmarks and studies."""
+    root = Path(__file__).parents[1]
+    files = [
+        path
+        for folder in ("csrc", "tests", "bench", "research")
+        for path in (root / folder).rglob("*")
+        if path.suffix in (".h", ".cpp", ".py")
+    ]
+    assert Path(__file__).name in {path.name for path in files}
+    lengths = {
+        path.relative_to(root).as_posix(): len(path.read_text(encoding="utf-8").splitlines())
+        for path in files
+    }
     assert {name: lines for name, lines in lengths.items() if lines > LONGEST} == {}
 
 
