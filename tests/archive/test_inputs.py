@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,9 @@ def test_a_source_named_twice_is_one_item(tree):
 def test_two_sources_of_one_output_are_refused(tree):
     with pytest.raises(OptionsError, match=r"day1/c\.jp2 and .*day2/c\.jp2 would both have it"):
         find_items([f"{tree}/day1/c.jp2", f"{tree}/day2/c.jp2"])
+    shutil.copy(tree / "day1" / "c.jp2", tree / "day1" / "c.png")
+    with pytest.raises(OptionsError, match="would both have it: restore them into two outputs"):
+        find_items([f"{tree}/day1"])
 
 
 @pytest.mark.parametrize(

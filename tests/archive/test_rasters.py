@@ -111,7 +111,9 @@ def test_bands_and_their_blurs_as_process_takes_them(scenes, tmp_path, capsys):
     assert (out / "s.tif").read_bytes() == alone.read_bytes()
     other = [*flags, "--band-psf", "3=disk:1"]
     assert main(["batch", str(source), "-o", str(out), "--workers", "1", *other]) == 2
-    assert "other options" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "other options" in said
+    assert "the same command again goes on" not in said  # it would be refused again
     unknown = ["batch", str(source), "-o", str(tmp_path / "new"), "--band-psf", "nir=disk:3"]
     assert main([*unknown, "--workers", "1"]) == 2
     assert "nir" in capsys.readouterr().err

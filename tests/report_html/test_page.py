@@ -8,6 +8,7 @@ import html
 import json
 import re
 import shutil
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -106,7 +107,9 @@ def test_large_pictures_are_reduced_to_the_budget_and_the_page_says_so(tmp_path,
 
 def test_a_batch_keeps_its_budget_and_shows_what_went_wrong_first(run_folder, tmp_path):
     lines = (run_folder / "run.jsonl").read_text().splitlines()
-    many = [lines[0]] * 150 + [lines[1]] + [lines[3]]
+    one = json.loads(lines[0])
+    many = [json.dumps(one | {"output": f"{'/.' * k}{one['output']}"}) for k in range(150)]
+    many += [lines[1], lines[3]]
     (tmp_path / "many.jsonl").write_text("\n".join(many))
     items = write_report(tmp_path / "many.jsonl", tmp_path / "r.html", max_bytes=700_000)
     page = (tmp_path / "r.html").read_text()
@@ -126,6 +129,23 @@ def test_each_capture_of_a_batch_has_its_page(run_folder, tmp_path):
     assert all((tmp_path / link).is_file() for link in links)
     # The one that failed has no pictures, and says so.
     assert "There is no restored picture to show" in (tmp_path / links[3]).read_text()
+
+
+def test_names_of_any_bytes_and_length_have_their_page(run_folder, tmp_path):
+    """They had ended the report with a UnicodeEncodeError, or with links that led nowhere."""
+    line = json.loads((run_folder / "run.jsonl").read_text().splitlines()[0])
+    names = ["bad\udcff.jpg", "50%20 #1?.jpg", "l" * 240 + ".jpg"]
+    path = tmp_path / "run.jsonl"
+    path.write_text(
+        "".join(json.dumps({**line, "source": n, "output": f"out/{n}"}) + "\n" for n in names)
+    )
+    write_report(path, tmp_path / "r.html", each=tmp_path / "pages")
+    page = (tmp_path / "r.html").read_text("utf-8")
+    links = re.findall(r'href="(pages/[^"]*)"', page)
+    assert len(links) == 3
+    for link in links:
+        assert (tmp_path / unquote(link)).is_file()
+    assert "bad\\udcff.jpg" in page
 
 
 def test_a_record_s_covariance_is_shown_and_another_s_is_refused(one_report, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 
 from imagine_deblur.errors import InputImageError
 from imagine_deblur.report_html import find_items
+from imagine_deblur.support.checked_lines import encode_line
 
 
 def test_json_lines_are_one_item_a_line(run_folder):
@@ -84,6 +85,29 @@ def test_what_is_no_report_is_refused_by_name(tmp_path, name, text, said):
     with pytest.raises(InputImageError, match=said) as caught:
         find_items(tmp_path / name)
     assert name in str(caught.value)
+
+
+def test_damaged_lines_of_a_manifest_are_passed_over_with_a_warning(run_folder, tmp_path, caplog):
+    """One bad line, or one byte that is no UTF-8, had cost the report of the whole batch."""
+    lines = [json.loads(line) for line in (run_folder / "run.jsonl").read_text().splitlines()]
+    written = [encode_line(line) for line in lines]
+    written[1] = written[1].replace(b"scene_2", b"scene_9")  # valid JSON, but not what was written
+    written.insert(2, b"\xff\xfe\x00garbage\n")
+    (tmp_path / "manifest.jsonl").write_bytes(b"".join(written) + b'{"source": "torn')
+    items = find_items(tmp_path / "manifest.jsonl")
+    assert [item.name for item in items] == ["scene_1.jpg", "scene_10.jpg", "broken.jpg"]
+    assert "manifest.jsonl: 3 damaged lines passed over" in caplog.text
+
+
+def test_the_last_line_of_an_output_counts(run_folder, tmp_path):
+    """A batch that went on had every earlier failure in its report once more."""
+    (line,) = (run_folder / "run.jsonl").read_text().splitlines()[:1]
+    done = json.loads(line)
+    failed = {**done, "outcome": "failed", "error": "no network", "report": None}
+    other = {"source": "b.jpg", "output": None, "error": "not a JPEG"}
+    path = tmp_path / "run.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in (failed, other, done, other)))
+    assert [item.outcome for item in find_items(path)] == ["restored", "failed"]
 
 
 def test_a_folder_without_a_run_says_what_was_looked_for(tmp_path):

@@ -88,9 +88,12 @@ def find_items(
     for item in sources.values():
         other = outputs.setdefault(item.output, item.name)
         if other != item.name:
+            cure = "restore them into two outputs"
+            if PurePosixPath(other).parent != PurePosixPath(item.name).parent:
+                cure = f"name their common folder with -r, or {cure}"
             raise OptionsError(
                 "output", item.output, f"one source each; {other} and {item.name} would both have "
-                "it: name their common folder with -r, or use two outputs"
+                f"it: {cure}"
             )  # fmt: skip
     found.items = list(sources.values())
     return found

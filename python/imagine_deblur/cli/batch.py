@@ -163,9 +163,9 @@ def run(parsed: argparse.Namespace) -> int:
                 watch=watch,
             )
     finally:
-        for line in told.lines(bar.seconds):
+        for line in told.lines(bar.seconds) if told.total else ():
             _log.info("%s", line)
-        if missing := len(found.items) - told.total:
+        if told.total and (missing := len(found.items) - told.total):
             _log.info("  not reached: %d; the same command again goes on", missing)
     if summary.damaged_lines:
         _log.warning(

@@ -10,6 +10,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from imagine_deblur._version import VERSION
 from imagine_deblur.errors import OptionsError
@@ -26,6 +27,8 @@ _SMALLEST = 400_000
 
 _TEXT_BYTES = 150_000  # plots, tables, style and script of one capture's page; 100 kB measured
 _ROW_BYTES = 2_500  # text of an index's row; 1.6 kB measured with a warning in it
+
+_NAME_BYTES = 200  # of 255 that a file's name may have
 
 
 def write_report(
@@ -85,9 +88,9 @@ def write_report(
         folder = Path(each)
         folder.mkdir(parents=True, exist_ok=True)
         for number, item in enumerate(items):
-            page = folder / f"{number:05d}-{item.name}.html"
+            page = folder / f"{number:05d}-{_short(item.name)}.html"
             _write(page, render_frame(item, max_bytes, record), overwrite=overwrite)
-            links[number] = os.path.relpath(page, target.parent)
+            links[number] = quote(os.path.relpath(page, target.parent))
     limit = max(0, max_bytes - _TEXT_BYTES - _ROW_BYTES * len(items))
     context = index_context(items, limit, Path(run).resolve().name, links)
     _write(target, _render("index.html", context), overwrite=overwrite)
@@ -141,13 +144,18 @@ def _render(template: str, context: dict[str, Any]) -> str:
     return page
 
 
+def _short(name: str) -> str:
+    """A name so short that a file's name can hold more beside it."""
+    return name.encode("utf-8", "backslashreplace")[:_NAME_BYTES].decode("utf-8", "ignore")
+
+
 def _hash(text: str) -> str:
     digest = hashlib.sha256(text.encode()).digest()
     return f"sha256-{base64.b64encode(digest).decode('ascii')}"
 
 
 def _write(path: Path, page: str, *, overwrite: bool) -> None:
-    data = page.encode()
+    data = page.encode("utf-8", "backslashreplace")  # names of files may hold any bytes
     with replacing(path, overwrite=overwrite) as descriptor:
         at = 0
         while at < len(data):

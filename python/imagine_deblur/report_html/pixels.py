@@ -6,7 +6,9 @@ import base64
 import io
 import math
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -84,7 +86,7 @@ class RasterSource:
             ) from error
         self._rasterio = rasterio
         try:
-            with rasterio.open(path) as opened:
+            with self._opened(path) as opened:
                 self.rows, self.columns = int(opened.height), int(opened.width)
                 self._bands = list(range(1, min(3, int(opened.count)) + 1))
                 self.min_is_white = min_is_white(opened)
@@ -94,11 +96,18 @@ class RasterSource:
             self._bands = [1]
         self._path = path
 
+    @contextmanager
+    def _opened(self, path: Path) -> Iterator[Any]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", self._rasterio.errors.NotGeoreferencedWarning)
+            with self._rasterio.open(path) as opened:
+                yield opened
+
     def read(self, top: int, left: int, rows: int, columns: int, step: int = 1) -> npt.NDArray[Any]:
         """See `Source.read`; reduced reads use the file's overviews. Invalid pixels are NaN."""
         window = self._rasterio.windows.Window(left, top, columns, rows)
         shape = (len(self._bands), max(1, rows // step), max(1, columns // step))
-        with self._rasterio.open(self._path) as opened:
+        with self._opened(self._path) as opened:
             values = opened.read(self._bands, window=window, out_shape=shape, masked=True)
         samples = values.data
         if np.ma.is_masked(values):

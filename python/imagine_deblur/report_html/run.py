@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,11 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from imagine_deblur.errors import InputImageError
+from imagine_deblur.support.checked_lines import decode_line
+
+_log = logging.getLogger(__name__)
 
 PathLike = str | os.PathLike[str]
 
 _PICTURES = {".jpg", ".jpeg", ".jpe", ".tif", ".tiff", ".jp2", ".png"}
 _LINES = {".jsonl", ".ndjson"}
+_CHECKED = b'"crc":'
 _LARGEST_DOCUMENT = 512 << 20  # bytes; a manifest of a million items takes about half of it
 
 
@@ -117,27 +122,46 @@ def _entries(path: Path, *, lenient: bool = False) -> list[dict[str, Any]]:
     """The reports in a file: one object, a list of them, or one a line."""
     if path.stat().st_size > _LARGEST_DOCUMENT:
         raise InputImageError(f"{path}: {path.stat().st_size} bytes is too large for a report")
-    text = path.read_text("utf-8")
-    try:
-        values = _parsed(text)
-    except ValueError as error:
+    values, damaged = _parsed(path.read_bytes())
+    if damaged and not values:
         if lenient:
             return []
-        raise InputImageError(f"{path}: not JSON, nor a JSON object a line: {error}") from error
+        raise InputImageError(f"{path}: not JSON, nor a JSON object a line")
     reports = [v for v in values if isinstance(v, dict) and _is_report(v)]
     if not reports and not lenient:
         raise InputImageError(f"{path}: holds no report of a restoration")
-    return reports
+    if reports and damaged:
+        _log.warning("%s: %d damaged lines passed over", path, damaged)
+    return _last_of_each(reports)
 
 
-def _parsed(text: str) -> list[Any]:
+def _parsed(data: bytes) -> tuple[list[Any], int]:
+    """The values in a file, and how many of its lines hold none."""
     try:
-        value = json.loads(text)
+        value = json.loads(data)
     except ValueError:
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
+        lines = [line for line in data.split(b"\n") if line.strip()]
+        found = [value for line in lines if (value := _of_line(line)) is not None]
+        return found, len(lines) - len(found)
     if isinstance(value, dict) and isinstance(value.get("items"), list):
-        return list(value["items"])
-    return value if isinstance(value, list) else [value]
+        return list(value["items"]), 0
+    return value if isinstance(value, list) else [value], 0
+
+
+def _of_line(line: bytes) -> Any:
+    """The value of a line, None where it is damaged; those of a batch have a checksum."""
+    if _CHECKED in line:
+        return decode_line(line)
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
+def _last_of_each(reports: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The last report of each output: a batch that went on has several of what had failed."""
+    last = {_text(r, "output") or _text(r, "source") or _text(r, "capture"): r for r in reports}
+    return list(last.values())
 
 
 def _is_report(value: Mapping[str, Any]) -> bool:
