@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from archives import digests, is_root, lines
+from imagine_deblur.cli.exit_codes import told
 
 
 @pytest.fixture
@@ -47,6 +48,7 @@ def test_a_full_disk_ends_the_batch_which_then_goes_on(scenes, run, tmp_path, sm
     with pytest.raises(OSError, match=r"goes on where it stopped|No space left") as caught:
         run(scenes, output=out)
     assert caught.value.errno == errno.ENOSPC
+    assert "[Errno" not in told(caught.value)
     whole = digests(tmp_path / "enough")
     for name, digest in digests(out).items():
         assert digest == whole[name]

@@ -52,6 +52,12 @@ class Files(http.server.BaseHTTPRequestHandler):
         if fault.startswith("forbidden"):
             self.send_error(403)
             return
+        if fault.startswith("circle"):
+            self.send_response(302)
+            self.send_header("Location", self.path)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         self.send_response(200)
         self.send_header("Content-Length", str(len(data)))
         self.send_header("ETag", f'"{hash(data):x}"')
@@ -146,15 +152,24 @@ def test_a_fault_that_passes_is_tried_again(scenes, run, tmp_path, server, fault
     assert line["attempts"] == 2
 
 
-@pytest.mark.parametrize("fault", ["error", "down", "break", "silent"])
-def test_a_fault_that_stays_fails_its_item_alone(run, tmp_path, server, fault):
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("error", "the server says 503"),
+        ("down", "the server says 503"),
+        ("break", ""),
+        ("silent", "the server is silent; try again later, or raise --timeout"),
+        ("circle", "TooManyRedirects"),
+    ],
+)
+def test_a_fault_that_stays_fails_its_item_alone(run, tmp_path, server, fault, said):
     server.faults["c3.jpg"] = fault
     began = time.monotonic()
     summary = run(*urls(server), timeout=1.0, retries=1)
     assert (summary.restored, summary.failed) == (7, 1)
-    assert server.gets["c3.jpg"] == 2
+    assert server.gets["c3.jpg"] == 2 or fault == "circle"
     assert summary.failures[0].kind == "TransferError"
-    assert "c3.jpg" in summary.failures[0].error
+    assert summary.failures[0].error.endswith(f"c3.jpg: {said}" if said else "")
     assert "/proc/" not in summary.failures[0].error
     assert not (tmp_path / "out/c3.jpg").exists()
     assert time.monotonic() - began < 60
@@ -164,6 +179,7 @@ def test_a_missing_file_is_not_asked_for_twice(run, server):
     summary = run(*urls(server), f"{server.url}/gone.jpg")
     assert (summary.restored, summary.failed) == (8, 1)
     assert summary.failures[0].kind == "FileNotFoundError"
+    assert summary.failures[0].error == f"{server.url}/gone.jpg: No such file or directory"
 
 
 def test_a_forbidden_file_is_not_asked_for_twice(run, server):

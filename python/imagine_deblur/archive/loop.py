@@ -197,6 +197,7 @@ class Batch:
                 result["errno"],
                 f"{result['error']}; free some space and run the same command again: it goes on "
                 "where it stopped",
+                self.settings.output,
             )
         elif result["outcome"] == "failed" and not result["lasting"] and (
             job.attempts - job.deaths <= self._retries

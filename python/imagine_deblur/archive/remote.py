@@ -208,6 +208,12 @@ def typed(url: str, error: Exception) -> OSError:
         return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
     if status in _FORBIDDEN:
         return PermissionError(errno.EACCES, f"the server says {status}", name)
+    if status:
+        return TransferError(f"{name}: the server says {status}")
+    if isinstance(reason, TimeoutError):
+        return TransferError(f"{name}: the server is silent; try again later, or raise --timeout")
+    if status == 0:  # aiohttp's, of what came before any status
+        return TransferError(f"{name}: {type(reason).__name__}")
     return TransferError(f"{name}: {without_secrets(str(reason)) or type(reason).__name__}")
 
 

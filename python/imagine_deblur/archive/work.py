@@ -268,7 +268,11 @@ def _session(options: Options) -> Session:
 
 
 def _failure(error: BaseException, item: Item) -> dict[str, Any]:
-    text = re.sub(r"/proc/\d+/fd/\d+", lambda _: item.name, str(error))
+    told = str(error)
+    if isinstance(error, OSError) and error.strerror:  # without its number and with one name
+        told = error.strerror.removeprefix(f"{error.filename}: ")
+        told = f"{error.filename}: {told}" if isinstance(error.filename, str) else told
+    text = re.sub(r"/proc/\d+/fd/\d+", lambda _: item.name, told)
     return {
         "outcome": "failed",
         "error": text or type(error).__name__,
