@@ -27,6 +27,18 @@ _SMALLEST_BLOCK = 1024  # px a side that blocks of Dask are joined to, so that m
 _LARGEST_WINDOW = 4096  # px a side that numpy's arrays are cut into
 _MAX_RAM = "2GB"  # as for rasters in files
 
+ROWS_AND_COLUMNS = (
+    ("y", "x"),
+    ("lat", "lon"),
+    ("latitude", "longitude"),
+    ("northing", "easting"),
+    ("row", "column"),
+    ("row", "col"),
+    ("rows", "columns"),
+    ("line", "sample"),
+)
+"""Names of dimensions by which rows and columns are known in any order."""
+
 
 def restore(
     da: Any,
@@ -56,8 +68,8 @@ def restore(
         where these are texts, or the attribute ``long_name``. Default: bands that are called red,
         green and blue; every other band is restored alone.
     spatial : (str, str), optional
-        Names of the dimensions of rows and columns; default: ``"y"`` and ``"x"``, else the last
-        two.
+        Names of the dimensions of rows and columns; default: a pair of `ROWS_AND_COLUMNS`, else
+        the last two.
     nodata : float, optional
         Value of pixels without data, which stay as they are. Default: ``_FillValue`` or ``nodata``
         of the attributes or the encoding. NaN and infinity are never data.
@@ -100,6 +112,8 @@ def restore(
         )
     if da.dtype.name not in TYPES:
         raise InputImageError(wrong_type(da.dtype.name, lambda name: f".astype('{name}')"))
+    if 0 in da.shape:
+        return da.copy()
     if any(size != size for size in da.shape):  # NaN
         raise InputImageError(
             "chunks of unknown size have no windows; call compute_chunk_sizes() on the Dask array"
@@ -280,12 +294,13 @@ def _joined(sizes: Iterable[int], least: int) -> tuple[int, ...]:
 def _spatial(da: Any, spatial: tuple[str, str] | None) -> tuple[str, str]:
     names = [str(name) for name in da.dims]
     if spatial is not None:
-        if any(name not in names for name in spatial):
+        if not set(spatial) <= set(names) or len(set(spatial)) != 2:
             raise OptionsError("spatial", spatial, f"two of {', '.join(names)}")
         return spatial
     if len(names) < 2:
         raise InputImageError(f"dimensions {', '.join(names)}: an image has rows and columns")
-    return ("y", "x") if {"y", "x"} <= set(names) else (names[-2], names[-1])
+    known = (pair for pair in ROWS_AND_COLUMNS if set(pair) <= set(names))
+    return next(known, (names[-2], names[-1]))
 
 
 def _names(da: Any, others: list[Any]) -> list[str]:
@@ -304,8 +319,16 @@ def _names(da: Any, others: list[Any]) -> list[str]:
 def _nodata(da: Any) -> float | None:
     for place in (da.attrs, da.encoding):
         for key in ("_FillValue", "nodata"):
-            value = place.get(key)
-            if value is not None and (da.dtype.kind == "f" or np.isfinite(float(value))):
+            if place.get(key) is None:
+                continue
+            try:
+                (value,) = np.asarray(place[key], np.float64).ravel()
+            except ValueError:
+                raise InputImageError(
+                    f"{key} of the array is {place[key]!r}, not a number: pass nodata=..., or "
+                    "delete it"
+                ) from None
+            if da.dtype.kind == "f" or np.isfinite(value):
                 return float(value)
     return None
 

@@ -50,6 +50,11 @@ def restored(scene: Any) -> Any:
     return xr.restore(scene, **ONE)
 
 
+@pytest.fixture
+def small(scene: Any) -> Any:
+    return scene[:, :200, :232].copy(deep=True)
+
+
 def apart(one: Any, other: Any) -> float:
     return float(np.abs(np.asarray(one, float) - np.asarray(other, float)).max())
 
@@ -178,3 +183,32 @@ def test_an_array_smaller_than_the_margin(scene):
     lazy = xr.restore(small.chunk({"y": 100, "x": 320}), "disk:3", threads=1)
     assert np.array_equal(lazy.compute().values, whole.values)
     assert not np.array_equal(whole.values, small.values)
+
+
+def test_rows_and_columns_are_known_by_name_in_any_order(small):
+    """Bands behind the columns had been taken for columns, and every row for a band."""
+    plain = xr.restore(small, **ONE).values
+    for rows, columns in xr.ROWS_AND_COLUMNS:
+        named = small.rename({"y": rows, "x": columns}).transpose(rows, columns, "band")
+        after = xr.restore(named, **ONE)
+        assert after.dims == (rows, columns, "band")
+        np.testing.assert_array_equal(after.transpose("band", rows, columns).values, plain)
+
+
+def test_nodata_as_readers_of_netcdf_give_it(small):
+    small.values[:, :40] = 7
+    small.attrs["_FillValue"] = np.array([7], small.dtype)
+    assert (xr.restore(small, **ONE).values[:, :40] == 7).all()
+    small.attrs["_FillValue"] = "none"
+    with pytest.raises(InputImageError, match="_FillValue of the array is 'none'"):
+        xr.restore(small, **ONE)
+
+
+def test_an_array_without_pixels_or_bands_is_itself(small):
+    for empty in (small[:0], small[:, :0], small[:, :, :0]):
+        assert xr.restore(empty, **ONE).identical(empty)
+
+
+def test_one_dimension_is_not_two(small):
+    with pytest.raises(OptionsError, match="two of band, y, x"):
+        xr.restore(small, spatial=("y", "y"), **ONE)
