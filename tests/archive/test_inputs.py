@@ -6,12 +6,15 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from imagine_deblur.archive.inputs import find_items, output_name
 from imagine_deblur.archive.item import without_secrets
 from imagine_deblur.archive.remote import gdal_path
+from imagine_deblur.cli import main
 from imagine_deblur.errors import InputImageError, OptionsError
+from jpegkit import jpeg
 
 
 @pytest.fixture
@@ -184,6 +187,68 @@ def test_a_search_result(catalog, tmp_path):
     result.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
     (item,) = find_items([str(result)]).items
     assert (item.source, item.output) == ("s3://bucket/one/image.tif", "eye/one/image.tif")
+
+
+def test_a_search_result_of_files_beside_it_and_its_next_page(catalog, tmp_path):
+    """Their addresses had been looked for below the current folder, the rest of it nowhere."""
+    pytest.importorskip("pystac")
+    feature = json.loads((catalog / "eye/one/one.json").read_text())
+    result = catalog / "search.json"
+    links = [{"rel": "next", "href": "https://host/search?page=2"}]
+    document = {"type": "FeatureCollection", "features": [feature], "links": links}
+    result.write_text(json.dumps(document))
+    found = find_items([str(result)])
+    assert [item.source for item in found.items] == [str(catalog / "image.tif")]
+    assert found.more == [str(result)]
+
+
+@pytest.mark.parametrize("text", [None, "{", "{}", '{"type": "Feature", "stac_version": "1.0.0"}'])
+def test_one_broken_link_does_not_cost_the_archive(catalog, tmp_path, text):
+    pytest.importorskip("pystac")
+    broken = catalog / "eye/one/one.json"
+    broken.unlink() if text is None else broken.write_text(text)
+    found = find_items([str(catalog / "catalog.json")])
+    assert outputs(found) == ["eye/two/image.tif"]
+    ((href, reason),) = found.broken
+    assert href == str(broken)
+    assert reason
+    (catalog / "eye/two/two.json").unlink()
+    with pytest.raises(InputImageError, match=r"two\.json: No such file"):
+        find_items([str(catalog / "catalog.json")])
+
+
+def test_a_broken_link_is_told_and_gives_the_exit_code(catalog, tmp_path, capsys):
+    pytest.importorskip("pystac")
+    image = catalog / "eye/two/image.tif"
+    image.with_suffix(".jpg").write_bytes(jpeg(np.full((64, 64, 3), 90, np.uint8), 90))
+    document = catalog / "eye/two/two.json"
+    document.write_text(document.read_text().replace("image.tif", "image.jpg"))
+    (catalog / "eye/one/one.json").unlink()
+    asked = ["-o", str(tmp_path / "out"), "--workers", "1", "--model", "identity"]
+    assert main(["batch", str(catalog / "catalog.json"), *asked]) == 3
+    assert "one.json: No such file or directory" in capsys.readouterr().err
+    assert (tmp_path / "out/eye/two/image.jpg").exists()
+
+
+def test_assets_without_a_type_are_known_by_their_names(catalog):
+    pytest.importorskip("pystac")
+    one = catalog / "eye/one/one.json"
+    document = json.loads(one.read_text())
+    document["assets"] = {k: {"href": f"./{k}"} for k in ("a.tif", "b.jpg", "c.txt")}
+    one.write_text(json.dumps(document))
+    assert outputs(find_items([str(one)])) == ["eye/one/a.tif", "eye/one/b.jpg"]
+
+
+def test_signs_of_addresses_in_names_of_files(catalog, tmp_path):
+    """Escapes of an address name a local file; in a plain name # and ? are letters."""
+    pytest.importorskip("pystac")
+    one = catalog / "eye/one/one.json"
+    one.write_text(one.read_text().replace("./image.tif", "./a%201%23.tif"))
+    (one.parent / "a 1#.tif").touch()
+    (item,) = find_items([str(one)]).items
+    assert (item.source, item.output) == (str(one.parent / "a 1#.tif"), "eye/one/a 1#.tif")
+    (tmp_path / "b#2?.jpg").touch()
+    assert outputs(find_items([f"{tmp_path}/*.jpg"])) == ["b#2?.jpg"]
 
 
 def linked(path: Path, name: str, *links: tuple[str, str]) -> None:

@@ -11,11 +11,10 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from imagine_deblur.archive import stac_inputs
-from imagine_deblur.archive.item import JPEG, Item, scheme_of, without_secrets
+from imagine_deblur.archive.item import JPEG, RASTERS, Item, path_of, scheme_of, without_secrets
 from imagine_deblur.archive.remote import check_scheme, filesystem, typed
 from imagine_deblur.errors import InputImageError, OptionsError
 
-RASTERS = {".tif", ".tiff", ".jp2", ".j2k", ".png"}
 _SUFFIXES = JPEG | RASTERS
 _PATTERN = re.compile(r"[*?\[]")
 
@@ -30,10 +29,16 @@ class Found:
         In the order of the inputs, within folders by name.
     passed_over : list of (str, str)
         Files that are no images, with the reason.
+    broken : list of (str, str)
+        Documents that STAC links lead to and that cannot be read, with the reason.
+    more : list of str
+        Search results that are pages of a longer answer, of which the others are not here.
     """
 
     items: list[Item] = field(default_factory=list)
     passed_over: list[tuple[str, str]] = field(default_factory=list)
+    broken: list[tuple[str, str]] = field(default_factory=list)
+    more: list[str] = field(default_factory=list)
 
 
 def find_items(
@@ -79,7 +84,8 @@ def find_items(
     for name in lists:
         walker.add_list(name)
     if not found.items:
-        passed = "; ".join(f"{path}: {reason}" for path, reason in found.passed_over[:3])
+        why = (*found.broken, *found.passed_over)[:3]
+        passed = "; ".join(f"{path}: {reason}" for path, reason in why)
         raise InputImageError(f"no images in {', '.join(inputs) or lists[0]}: {passed or 'empty'}")
     sources: dict[str, Item] = {}
     outputs: dict[str, str] = {}
@@ -209,7 +215,7 @@ class _Walker:
             if pattern.endswith((".json", ".geojson")):
                 self._add_stac(path)
                 continue
-            if PurePosixPath(urlsplit(path).path).suffix.lower() not in _SUFFIXES:
+            if PurePosixPath(path_of(path)).suffix.lower() not in _SUFFIXES:
                 self._found.passed_over.append((path, "not an image by its name"))
                 continue
             below = path.removeprefix(root).lstrip("/")
@@ -248,5 +254,9 @@ class _Walker:
             if isinstance(entry, Item):
                 output = output_name(entry.output)
                 self._found.items.append(Item(entry.source, output, entry.stac, entry.stac_href))
+            elif isinstance(entry, stac_inputs.Broken):
+                self._found.broken.append((entry.href, entry.reason))
+            elif isinstance(entry, stac_inputs.More):
+                self._found.more.append(entry.href)
             else:
                 self._found.passed_over.append(entry)

@@ -14,6 +14,9 @@ REMOTE = ("s3", "https", "http")
 JPEG = frozenset({".jpg", ".jpeg", ".jpe"})
 """Endings of the names of JPEG files; a capture stays one, other images become GeoTIFF."""
 
+RASTERS = frozenset({".tif", ".tiff", ".jp2", ".j2k", ".png"})
+"""Endings of the names of other images."""
+
 Identity = Mapping[str, int | str]
 """What tells one version of a file from another: ``size`` in bytes with ``mtime_ns`` (local),
 ``etag`` or ``modified`` (remote)."""
@@ -70,6 +73,17 @@ def scheme_of(source: str) -> str:
     """
     match = _SCHEME.match(source)
     return match[1].lower() if match else ""
+
+
+def path_of(source: str) -> str:
+    """Return the path of a source: that of a URL is without its query, a local one is all of it.
+
+    Examples
+    --------
+    >>> path_of("https://host/a.tif?id=3"), path_of("/data/a#1?.tif")
+    ('/a.tif', '/data/a#1?.tif')
+    """
+    return urlsplit(source).path if scheme_of(source) else source
 
 
 def without_secrets(source: str) -> str:

@@ -5,21 +5,42 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from imagine_deblur.archive.item import Item, scheme_of
+from imagine_deblur.archive.item import JPEG, RASTERS, Item, path_of, scheme_of
 from imagine_deblur.archive.remote import filesystem, typed
 from imagine_deblur.errors import InputImageError
 from imagine_deblur.support.extras import require
 
 _IMAGES = ("image/jpeg", "image/tiff", "image/jp2", "image/png")
 _NOT_DATA = {"thumbnail", "overview", "metadata"}
+_ENDINGS = JPEG | RASTERS
 _LARGEST = 256 << 20  # bytes of one document; a search result of 10,000 items has about 100 MB
 
 
-def read(href: str, assets: Sequence[str], timeout: float) -> Iterator[Item | tuple[str, str]]:
+@dataclass(frozen=True)
+class Broken:
+    """A document that a link leads to and that cannot be read."""
+
+    href: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class More:
+    """A search result that is one page of a longer answer."""
+
+    href: str
+
+
+Found = Item | Broken | More | tuple[str, str]
+"""What a document leads to; a pair is what was passed over, and why."""
+
+
+def read(href: str, assets: Sequence[str], timeout: float) -> Iterator[Found]:
     """Yield the images that a STAC document leads to.
 
     Parameters
@@ -36,8 +57,8 @@ def read(href: str, assets: Sequence[str], timeout: float) -> Iterator[Item | tu
     ------
     Item
         Its output is the path ``COLLECTION/ITEM/NAME`` without regard to the suffix.
-    (str, str)
-        What was passed over, and why.
+    Broken, More, (str, str)
+        See there.
 
     Raises
     ------
@@ -55,26 +76,32 @@ def read(href: str, assets: Sequence[str], timeout: float) -> Iterator[Item | tu
     try:
         if kind == "FeatureCollection":
             found = iter(pystac.ItemCollection.from_dict(document).items)
+            if any(link.get("rel") == "next" for link in document.get("links") or ()):
+                yield More(href)
         elif kind == "Feature" and "stac_version" in document:
             found = iter([pystac.Item.from_file(_absolute(href), stac_io=io)])
         elif kind in ("Catalog", "Collection"):
             catalog = pystac.Catalog if kind == "Catalog" else pystac.Collection
-            found = _below(catalog.from_file(_absolute(href), stac_io=io))
+            found = _below(pystac, catalog.from_file(_absolute(href), stac_io=io))
         else:
             raise InputImageError(
                 f"{href}: not STAC; an item, a collection, a catalog or a search result is read",
                 path=href,
             )
         for item in found:
-            yield from _images(item, assets)
-    except (KeyError, TypeError, ValueError, RecursionError, pystac.STACError) as error:
+            yield from [item] if isinstance(item, Broken) else _images(item, assets, href)
+    except (*_UNREADABLE, pystac.STACError) as error:
         raise InputImageError(f"{href}: not readable as STAC: {error}", path=href) from error
 
 
-def _below(catalog: Any) -> Iterator[Any]:
-    """Yield the items of a catalog and of those below it, each catalog once.
+_UNREADABLE = (AttributeError, KeyError, TypeError, ValueError, RecursionError)
 
-    pystac's own walk follows links that lead back to where they came from, without end.
+
+def _below(pystac: Any, catalog: Any) -> Iterator[Any]:
+    """Yield the items of a catalog and of those below it, each catalog once, and broken links.
+
+    pystac's own walk follows links that lead back to where they came from, without end, and ends
+    at the first link that leads nowhere.
     """
     seen: set[str] = set()
     waiting = [catalog]
@@ -84,11 +111,26 @@ def _below(catalog: Any) -> Iterator[Any]:
         if place in seen:
             continue
         seen.add(place)
-        yield from node.get_items(recursive=False)
-        waiting = [*node.get_children(), *waiting]
+        children = []
+        for link in node.links:
+            if link.rel not in ("item", "child"):
+                continue
+            try:
+                target = link.resolve_stac_object(root=node.get_root()).target
+            except (*_UNREADABLE, OSError, pystac.STACError) as error:
+                reason = error.__cause__ or error
+                text = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
+                yield Broken(str(link.get_absolute_href() or link.href), text)
+                continue
+            if link.rel == "item":
+                yield target
+            else:
+                children.append(target)
+        waiting = [*children, *waiting]
 
 
-def _images(item: Any, assets: Sequence[str]) -> Iterator[Item | tuple[str, str]]:
+def _images(item: Any, assets: Sequence[str], document: str) -> Iterator[Found]:
+    utils = require("pystac.utils", extra="archive", purpose="a STAC catalog")
     chosen = {key: item.assets[key] for key in assets if key in item.assets}
     if not assets:
         chosen = {key: a for key, a in item.assets.items() if _is_image(a) and _is_data(a)}
@@ -99,17 +141,21 @@ def _images(item: Any, assets: Sequence[str]) -> Iterator[Item | tuple[str, str]
     stac = item.to_dict(include_self_link=False, transform_hrefs=False)
     folder = PurePosixPath(*(_plain(part) for part in (item.collection_id, item.id) if part))
     for asset in chosen.values():
-        source = asset.get_absolute_href() or asset.href
+        source = asset.get_absolute_href()
+        if source is None:  # of a search result, whose items do not say where they are
+            source = utils.make_absolute_href(asset.href, _absolute(document))
         if source.lower().startswith("file:///"):
             source = unquote(urlsplit(source).path)
         if not scheme_of(source):
-            source = os.path.abspath(source)
-        name = PurePosixPath(urlsplit(source).path).name
+            source = _there(os.path.abspath(source))
+        name = PurePosixPath(path_of(source)).name
         yield Item(source, str(folder / name), stac, item.get_self_href())
 
 
 def _is_image(asset: Any) -> bool:
-    return (asset.media_type or "").lower().startswith(_IMAGES)
+    if not asset.media_type:
+        return PurePosixPath(path_of(asset.href)).suffix.lower() in _ENDINGS
+    return str(asset.media_type).lower().startswith(_IMAGES)
 
 
 def _is_data(asset: Any) -> bool:
@@ -122,12 +168,19 @@ def _plain(part: str) -> str:
     return part.replace("/", "_").strip(".") or "_"
 
 
+def _there(path: str) -> str:
+    """Return a local path as it is, or without the escapes of an address where that is the file."""
+    plain = unquote(path)
+    return plain if not os.path.exists(path) and os.path.exists(plain) else path
+
+
 def _absolute(href: str) -> str:
     return href if scheme_of(href) else os.path.abspath(href)
 
 
 def _text(href: str, timeout: float) -> str:
     if not scheme_of(href):
+        href = _there(href)
         if os.path.getsize(href) > _LARGEST:
             raise InputImageError(f"{href}: over {_LARGEST} bytes are no STAC document", path=href)
         with open(href, encoding="utf-8") as file:

@@ -143,6 +143,12 @@ def run(parsed: argparse.Namespace) -> int:
         _log.debug("passed over %s: %s", path, reason)
     if found.passed_over:
         _log.info("passed over: %d files or folders (-v names them)", len(found.passed_over))
+    for href, reason in found.broken:
+        _log.error("%s: %s; what it leads to is not restored", href, reason)
+    for href in found.more:
+        _log.warning(
+            "%s: one page of a longer answer, see its link 'next'; give the other pages too", href
+        )
     try:
         with bar:
             summary = restore_archive(
@@ -174,7 +180,7 @@ def run(parsed: argparse.Namespace) -> int:
         )  # fmt: skip
     print(json.dumps({**counts(summary), "manifest": summary.manifest}))
     if not summary.failures:
-        return 0
+        return exit_code_of("InputImageError") if found.broken else 0
     return exit_code_of(summary.failures[0].kind, summary.failures[0].number)
 
 
