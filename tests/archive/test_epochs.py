@@ -151,3 +151,15 @@ def test_the_command_writes_records_plots_and_an_index(archive, tmp_path, capsys
     assert (out / "drift_sat_eye.svg").read_text().count("<svg") == 1
     assert main(asked) == 7  # nothing is replaced unasked
     assert main([*asked, "--overwrite", "--json"]) == 0
+
+
+def test_a_broken_link_is_named_and_gives_the_exit_code(archive, tmp_path, capsys):
+    pytest.importorskip("pystac")
+    links = [{"rel": "item", "href": f"./{name}.json"} for name in ("m0_0", "m0_1", "gone")]
+    head = {"type": "Catalog", "stac_version": "1.0.0", "id": "all", "description": "all"}
+    (archive / "catalog.json").write_text(json.dumps(head | {"links": links}))
+    asked = ["psf", "archive", str(archive / "catalog.json"), "-o", str(tmp_path / "psfs")]
+    assert main([*asked, "--workers", "1"]) == 3
+    told = capsys.readouterr()
+    assert "2 of 2 captures" in told.out
+    assert "gone.json: No such file or directory" in told.err

@@ -18,6 +18,7 @@ from imagine_deblur.cli.summary import Outcome, Summary
 from imagine_deblur.errors import OptionsError
 
 if TYPE_CHECKING:
+    from imagine_deblur.archive import Found
     from imagine_deblur.archive.summary import BatchSummary
 
 _log = logging.getLogger(__name__)
@@ -143,12 +144,7 @@ def run(parsed: argparse.Namespace) -> int:
         _log.debug("passed over %s: %s", path, reason)
     if found.passed_over:
         _log.info("passed over: %d files or folders (-v names them)", len(found.passed_over))
-    for href, reason in found.broken:
-        _log.error("%s: %s; what it leads to is not restored", href, reason)
-    for href in found.more:
-        _log.warning(
-            "%s: one page of a longer answer, see its link 'next'; give the other pages too", href
-        )
+    tell_incomplete(found)
     try:
         with bar:
             summary = restore_archive(
@@ -182,6 +178,16 @@ def run(parsed: argparse.Namespace) -> int:
     if not summary.failures:
         return exit_code_of("InputImageError") if found.broken else 0
     return exit_code_of(summary.failures[0].kind, summary.failures[0].number)
+
+
+def tell_incomplete(found: Found) -> None:
+    """Name the documents that cannot be read, and the answers of which there is more."""
+    for href, reason in found.broken:
+        _log.error("%s: %s; what it leads to is left out", href, reason)
+    for href in found.more:
+        _log.warning(
+            "%s: one page of a longer answer, see its link 'next'; give the other pages too", href
+        )
 
 
 def counts(summary: BatchSummary) -> dict[str, Any]:

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from imagine_deblur.cli.batch import tell_incomplete
+from imagine_deblur.cli.exit_codes import exit_code_of
 from imagine_deblur.cli.progress import BatchProgress
 from imagine_deblur.errors import OutputExistsError
 
@@ -70,6 +72,7 @@ def run(parsed: argparse.Namespace) -> int:
     found = find_items(
         parsed.inputs, recursive=parsed.recursive, assets=parsed.asset, timeout=parsed.timeout
     )
+    tell_incomplete(found)
     if parsed.scheduler is not None:
         lanes: ClusterLanes | LocalLanes = ClusterLanes(parsed.scheduler)
     else:
@@ -95,7 +98,9 @@ def run(parsed: argparse.Namespace) -> int:
             "%s: the width changes by %+.3f ± %.3f px a year",
             instrument, drift.per_year, drift.standard_error,
         )  # fmt: skip
-    return 0 if all(epoch.joint is not None for epoch in calibrated.epochs) else 6
+    if any(epoch.joint is None for epoch in calibrated.epochs):
+        return 6
+    return exit_code_of("InputImageError") if found.broken else 0
 
 
 def _write(out: Path, calibrated: Any) -> None:
