@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from error_commands import COMMANDS, Command
+from error_commands import COMMANDS, RASTERS, Command
 from error_rows import ARRAYS, CALLS, Call, matches, page
 from imagine_deblur.cli.main import main
 from imagine_deblur.degradation.forward import degrade
@@ -76,13 +76,41 @@ def test_a_command_says_what_the_page_shows(
     assert _files(place) == before
 
 
+@pytest.fixture
+def rasters(place: Path) -> None:
+    """The rasters that the rows name."""
+    rasterio = pytest.importorskip("rasterio", reason="pip install '.[raster]'")
+    (place / "text.tif").write_text("no picture")
+    shape = {"driver": "GTiff", "width": 32, "height": 32}
+    for name, profile in {
+        "complex": {"count": 1, "dtype": "complex64"},
+        "counts": {"count": 1, "dtype": "uint32"},
+        "palette": {"count": 1, "dtype": "uint8", "photometric": "PALETTE"},
+        "mask": {"count": 1, "dtype": "uint8", "nbits": 1},
+        "lab": {"count": 3, "dtype": "uint8", "photometric": "CIELAB"},
+        "scene": {"count": 1, "dtype": "float32"},
+    }.items():
+        place_of = {"transform": rasterio.Affine(10, 0, 5e5, 0, -10, 5e6), "crs": "EPSG:32631"}
+        with rasterio.open(place / f"{name}.tif", "w", **shape, **place_of, **profile) as file:
+            if name == "palette":
+                file.write_colormap(1, {0: (0, 0, 0, 255), 1: (9, 9, 9, 255)})
+
+
+@pytest.mark.parametrize("row", RASTERS, ids=lambda row: row.arguments)
+@pytest.mark.usefixtures("rasters")
+def test_a_command_says_of_a_raster_what_the_page_shows(
+    row: Command, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    test_a_command_says_what_the_page_shows(row, place, capsys)
+
+
 def test_the_page_is_made_of_the_rows() -> None:
     assert PAGE.read_text("utf-8") == page(), "python tests/support/error_rows.py > errors.md"
 
 
 def test_a_file_is_named_once() -> None:
-    for row in COMMANDS:
-        names = [name for name in row.arguments.split() if name.endswith(".jpg")]
+    for row in (*COMMANDS, *RASTERS[1:]):  # GDAL names a file that it cannot read itself
+        names = [name for name in row.arguments.split() if name.endswith((".jpg", ".tif"))]
         assert all(row.says.count(name) <= 1 for name in names), row.says
 
 

@@ -160,3 +160,62 @@ COMMANDS = (
         "imagine-deblur: none.jsonl: …",
     ),
 )
+
+_TYPES = "uint8, uint16, int16, float32, float64"
+
+RASTERS = (
+    Command(
+        "process text.tif",
+        3,
+        "imagine-deblur: text.tif: not a raster that GDAL reads: 'text.tif' not recognized as …",
+    ),
+    Command(
+        "process complex.tif",
+        3,
+        "imagine-deblur: complex.tif: samples are complex64; a blur of the amplitude can be "
+        "undone: write that first",
+    ),
+    Command(
+        "process counts.tif",
+        3,
+        f"imagine-deblur: counts.tif: samples are uint32; convert them to one of {_TYPES}, for "
+        "example with gdal_translate -ot Float64",
+    ),
+    Command(
+        "process palette.tif",
+        3,
+        "imagine-deblur: palette.tif: samples are numbers of palette colours, which cannot be "
+        "filtered; expand them with gdal_translate -expand rgb",
+    ),
+    Command(
+        "process mask.tif",
+        3,
+        "imagine-deblur: mask.tif: samples are of 1 bit, yes or no, which cannot be filtered",
+    ),
+    Command(
+        "process lab.tif",
+        3,
+        "imagine-deblur: lab.tif: samples are CIELAB, which GDAL only shows by a rough conversion; "
+        "convert the file to RGB with a program that manages colours, or take GDAL's conversion "
+        "with gdal_translate -b 1 -b 2 -b 3",
+    ),
+    Command(
+        "process scene.tif -o scene.png",
+        2,
+        "imagine-deblur: scene.tif: driver='PNG' is not allowed; allowed: COG or GTiff for 1 bands "
+        "of float32: PNG holds up to 4 of uint8 or uint16",
+    ),
+    Command(
+        "process scene.tif --bands 3,2,1",
+        2,
+        "imagine-deblur: scene.tif: bands='3' is not allowed; allowed: 1 to 1, or one of band 1",
+    ),
+    Command(
+        "process scene.tif --quality 90",
+        2,
+        "imagine-deblur: scene.tif: quality=90 is not allowed; allowed: its default for rasters, "
+        "which are packed without loss; restore JPEGs apart, and for a smaller file convert the "
+        "output, for example by gdal_translate -of COG -co COMPRESS=JPEG -co QUALITY=90",
+    ),
+)
+"""What is said of rasters, with the extra [raster]."""

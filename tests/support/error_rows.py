@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from error_commands import COMMANDS
+from error_commands import COMMANDS, RASTERS
 from imagine_deblur import Session, errors, process, restore
 from imagine_deblur.evaluation.metrics.fidelity import psnr
 from imagine_deblur.psf import PSF
@@ -333,10 +333,12 @@ def page() -> str:
         lines += ["| given | error | says |", "| --- | --- | --- |"]
         for row in rows:
             lines.append(f"| {_cell(row.shown)} | `{row.kind.__name__}` | {_cell(row.says)} |")
-    lines += ["", "## Commands\n"]
-    lines += ["| `imagine-deblur` | exit code | says on standard error |", "| --- | --- | --- |"]
-    for command in COMMANDS:
-        lines.append(f"| `{command.arguments}` | {command.code} | {_cell(command.says)} |")
+    for title, commands in (("## Commands\n", COMMANDS), ("## Rasters\n", RASTERS)):
+        lines += ["", title]
+        lines += ["| `imagine-deblur` | exit code | says on standard error |"]
+        lines += ["| --- | --- | --- |"]
+        for command in commands:
+            lines.append(f"| `{command.arguments}` | {command.code} | {_cell(command.says)} |")
     lines += ["", "::: imagine_deblur.errors", ""]
     return "\n".join(lines)
 
