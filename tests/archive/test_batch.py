@@ -10,6 +10,7 @@ import pytest
 
 from archives import OPTIONS, command, digests, lines
 from imagine_deblur import process
+from imagine_deblur.archive import Item, restore_archive
 from imagine_deblur.archive.batch import fitting_workers
 from imagine_deblur.errors import MemoryBudgetError, OptionsError
 from imagine_deblur.psf.models import PSF
@@ -40,6 +41,26 @@ def test_a_record_restores_as_it_does_alone(scenes, run, tmp_path):
     save_record(lens, PSF.defocus(2.5))
     with pytest.raises(OptionsError, match="other options, PSF"):
         run(scenes / "c0.jpg", options=options)
+
+
+def test_a_source_is_never_an_output(scenes, run, tmp_path):
+    """With --overwrite a batch into its own folder had replaced every capture of it."""
+    options = replace(OPTIONS, overwrite=True)
+    before = digests(scenes)
+    (tmp_path / "link").symlink_to(scenes)
+    for output in (scenes, tmp_path / "link", scenes / "." / ".." / scenes.name):
+        with pytest.raises(OptionsError, match="a file other than the sources"):
+            run(scenes, output=output, options=options)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "c0.jpg").symlink_to(scenes / "c0.jpg")
+    with pytest.raises(OptionsError, match="a file other than the sources"):
+        run(elsewhere / "c0.jpg", output=scenes, options=options)
+    assert digests(scenes) == before
+    assert sorted(path.name for path in scenes.iterdir()) == sorted(before)
+    stored = Item("s3://bucket/day/a.jpg", "a.jpg")
+    with pytest.raises(OptionsError, match="a file other than the sources"):
+        restore_archive([stored], "s3://bucket/day", options=options, manifest=tmp_path / "m")
 
 
 def test_the_second_run_does_nothing(scenes, run, tmp_path):

@@ -63,6 +63,12 @@ def test_a_list(tree, tmp_path):
     assert outputs(find_items([], lists=[str(listed)])) == ["a.jpg", "c.tif"]
 
 
+def test_a_list_of_another_system(tree, tmp_path):
+    listed = tmp_path / "list.txt"
+    listed.write_bytes(f"\ufeff{tree}/a.jpg\r\n{tree}/b.tif\r\n".encode())
+    assert outputs(find_items([f"@{listed}"])) == ["a.jpg", "b.tif"]
+
+
 def test_a_list_names_its_line(tree, tmp_path):
     listed = tmp_path / "list.txt"
     listed.write_text(f"{tree}/a.jpg\n{tree}/gone.jpg\n")

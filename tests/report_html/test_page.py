@@ -167,6 +167,19 @@ def test_a_report_is_never_replaced_unasked(one_report, tmp_path):
     assert (tmp_path / "r.html").read_text() == "mine"
 
 
+def test_a_report_never_replaces_what_it_is_about(run_folder, tmp_path):
+    copied = shutil.copytree(run_folder, tmp_path / "run")
+    lines = [json.loads(line) for line in (copied / "run.jsonl").read_text().splitlines()]
+    for line in lines:
+        line["source"] = line["source"].replace(str(run_folder), str(copied))
+    (copied / "run.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for name in ("run.jsonl", "captures/scene_1.jpg"):
+        before = (copied / name).read_bytes()
+        with pytest.raises(OptionsError, match="other than what it reports on"):
+            write_report(copied / "run.jsonl", copied / name, overwrite=True)
+        assert (copied / name).read_bytes() == before
+
+
 def test_too_small_a_budget_is_refused_by_its_name(one_report, tmp_path):
     with pytest.raises(OptionsError, match="max_bytes"):
         write_report(one_report, tmp_path / "r.html", max_bytes=1000)

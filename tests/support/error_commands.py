@@ -123,6 +123,12 @@ COMMANDS = (
         "estimated",
     ),
     Command(
+        "psf estimate capture.jpg -o capture.jpg --overwrite",
+        2,
+        "imagine-deblur: output='capture.jpg' is not allowed; allowed: a file other than the "
+        "source",
+    ),
+    Command(
         "psf estimate capture.jpg -o there.jpg",
         7,
         "imagine-deblur: there.jpg: the output exists; pass overwrite=True (--overwrite) to "

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from imagine_deblur import _core
 from imagine_deblur.archive import lineage
-from imagine_deblur.archive.item import Item, is_jpeg_name
+from imagine_deblur.archive.item import Item, is_jpeg_name, scheme_of
 from imagine_deblur.archive.lanes import ClusterLanes, Lanes, LocalLanes
 from imagine_deblur.archive.loop import Batch, Watch
 from imagine_deblur.archive.manifest import NAME
@@ -107,6 +107,7 @@ def restore_archive(
         check_options(chosen)
     if settings.stac_output is not None:
         lineage.check_packages()
+    _spare_sources(items, settings)
     for folder in (None if settings.remote_output else settings.output, settings.stac_output):
         if folder is not None:
             os.makedirs(folder, exist_ok=True)
@@ -137,6 +138,35 @@ def restore_archive(
         lineage.save_catalog(Path(settings.stac_output), Path(settings.output).name)
     batch.summary.seconds = time.monotonic() - started
     return batch.summary
+
+
+def _spare_sources(items: Sequence[Item], settings: Settings) -> None:
+    """Refuse outputs that would replace a source: with `overwrite` they would be lost.
+
+    Raises
+    ------
+    OptionsError
+        One of them is.
+    """
+    folders: dict[str, str] = {}
+
+    def place(path: str) -> str:
+        """Where a local path leads; links of folders are followed once a folder."""
+        folder, name = os.path.split(path)
+        if folder not in folders:
+            folders[folder] = os.path.realpath(folder)
+        return os.path.realpath(path) if os.path.islink(path) else f"{folders[folder]}/{name}"
+
+    local = not settings.remote_output
+    sources = {
+        place(item.source) if local else item.source
+        for item in items
+        if bool(scheme_of(item.source)) != local
+    }
+    for item in items:
+        target = settings.target(item.output)
+        if (place(target) if local else target) in sources:
+            raise OptionsError("output", target, "a file other than the sources")
 
 
 def budget(items: Sequence[Item], options: Options) -> int:

@@ -151,7 +151,7 @@ class _Walker:
 
     def add_list(self, path: str) -> None:
         """Add the inputs of a text file: one a line, empty ones and those after # are left out."""
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:
             for number, line in enumerate(file, 1):
                 name = line.strip()
                 if not name or name.startswith("#"):
@@ -159,7 +159,9 @@ class _Walker:
                 try:
                     self.add(name)
                 except (OSError, InputImageError) as error:
-                    raise InputImageError(f"{path}, line {number}: {error}", path=path) from error
+                    told = getattr(error, "strerror", None)
+                    words = f"{name}: {told}" if told else error
+                    raise InputImageError(f"{path}, line {number}: {words}", path=path) from error
 
     def _add_file(self, name: str) -> None:
         if name.lower().endswith((".json", ".geojson")):

@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from imagine_deblur.cli import psf_archive
@@ -103,7 +101,6 @@ def _decoded(files: list[str]) -> Iterator[Any]:
 
 def run_estimate(parsed: argparse.Namespace) -> int:
     """Print the estimates; see `imagine_deblur.psf.estimation.report`."""
-    from imagine_deblur.errors import OutputExistsError
     from imagine_deblur.psf.estimation.report import (
         as_records,
         estimate_all,
@@ -111,14 +108,12 @@ def run_estimate(parsed: argparse.Namespace) -> int:
         save_estimate,
         succeeded,
     )
-    from imagine_deblur.support.files import check_place, check_source
+    from imagine_deblur.support.files import check_source, choose_target
 
     for name in parsed.files:  # named first, and before minutes of work
         check_source(name)
-    if parsed.output:
-        check_place(Path(parsed.output))
-        if not parsed.overwrite and os.path.lexists(parsed.output):
-            raise OutputExistsError(parsed.output)
+    for name in parsed.files if parsed.output else ():
+        choose_target(name, parsed.output, overwrite=parsed.overwrite)
     found = estimate_all(_decoded(parsed.files))
     records = as_records(found)
     for line in render(records, as_json=parsed.json):

@@ -71,7 +71,7 @@ def write_report(
     ImportError
         Jinja2 or Pillow is not installed; the message names the extra.
     OptionsError
-        `max_bytes` is too small.
+        `max_bytes` is too small, or `output` is the run or one of its pictures.
     InputImageError, PsfError, OutputExistsError, OSError
         A file cannot be used or written.
     """
@@ -79,6 +79,9 @@ def write_report(
         raise OptionsError("max_bytes", max_bytes, f"{_SMALLEST} or more")
     items = find_items(run, captures)
     target = Path(output)
+    shown = (path for item in items for path in (item.capture, item.restored) if path is not None)
+    if target.exists() and any(target.samefile(path) for path in (Path(run), *shown)):
+        raise OptionsError("output", os.fspath(target), "a file other than what it reports on")
     record = None if psf is None else Path(psf)
     if len(items) == 1:
         _write(target, render_frame(items[0], max_bytes, record), overwrite=overwrite)
