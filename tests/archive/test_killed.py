@@ -176,3 +176,10 @@ def test_no_scheduler_at_an_address(scenes, run):
         ClusterLostError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"
     ):
         run(scenes, scheduler="tcp://127.0.0.1:9")
+
+
+def test_an_address_without_a_port_is_refused_at_once(scenes, run):
+    began = time.monotonic()
+    with pytest.raises(ClusterLostError, match=r"at head-node: its port is missing, as in tcp:"):
+        run(scenes, scheduler="head-node")
+    assert time.monotonic() - began < 10

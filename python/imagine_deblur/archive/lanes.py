@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import re
 import signal
 import threading
 import time
@@ -183,6 +184,11 @@ class ClusterLanes(Lanes):
     """
 
     def __init__(self, address: str) -> None:
+        if re.search(r":\d+", address) is None:  # a client of it would take 20 s to give up
+            raise ClusterLostError(
+                f"no Dask scheduler answers at {address}: its port is missing, as in "
+                "tcp://10.0.0.1:8786"
+            )
         distributed = require("distributed", extra="archive", purpose="--scheduler")
         self._killed: type[BaseException] = distributed.KilledWorker
         self._ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
