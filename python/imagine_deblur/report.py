@@ -52,7 +52,7 @@ class Report:
     tiles, tile_rows, tile_columns, strips, margin_rows : int
         How the frame was cut; one strip is the whole frame.
     replaced_blocks : int
-        Blocks that the reblur check replaced.
+        Blocks that the reblur check replaced, for more than half.
     block_map : (n, m) uint8 ndarray or None
         What each block of 32 x 32 px is: 0 the network's restoration, 1 the linear one, 2 the
         capture as it was. Without the reblur check all blocks are alike. In `as_dict` it is
