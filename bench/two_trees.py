@@ -1,9 +1,12 @@
 """Two trees, A B A B: seconds of warm frames and the peak of a cold command.
 
     python bench/two_trees.py OLD/.venv/bin/python NEW/.venv/bin/python CAPTURE
+    python bench/two_trees.py OLD/.venv/bin/python NEW/.venv/bin/python CAPTURE \
+        --size 11648x8704 --frames 0 --turns 2 --threads 2
 
 Each turn starts both interpreters one after the other; ratios are taken within a turn, so that a
-machine that slows down meanwhile slows both. Printed are medians over the turns.
+machine that slows down meanwhile slows both. Printed are medians over the turns. Larger frames are
+made of mirrored copies of the capture.
 """
 
 from __future__ import annotations
@@ -16,6 +19,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 WARM = """
 import json, sys, time
 from imagine_deblur import Session
@@ -26,7 +32,7 @@ with Session(psf="disk:3", model=model, threads=threads, overwrite=True) as sess
         cpu = time.process_time()
         report = session.process(path, "restored.jpg")
         rows.append({**report.seconds, "processor": time.process_time() - cpu})
-rows = rows[1:]
+rows = rows[min(frames, 1):]
 print(json.dumps({name: min(row[name] for row in rows) for name in rows[0]}))
 """
 
@@ -51,6 +57,17 @@ def ask(python: str, script: str, *arguments: object) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def mosaic(capture: Path, columns: int, rows: int, target: Path) -> None:
+    """Write a frame of another size, of mirrored copies of a capture."""
+    with Image.open(capture) as opened:
+        part = np.asarray(opened.convert("RGB"))
+    pair = np.concatenate([part, part[:, ::-1]], axis=1)
+    four = np.concatenate([pair, pair[::-1]])
+    times = -(-rows // four.shape[0]), -(-columns // four.shape[1]), 1
+    frame = Image.fromarray(np.tile(four, times)[:rows, :columns])
+    frame.save(target, quality=90, subsampling=2)
+
+
 def main() -> None:
     """Print the tables in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -59,12 +76,23 @@ def main() -> None:
     parser.add_argument("capture", type=Path)
     parser.add_argument("--model", default="fast")
     parser.add_argument("--turns", type=int, default=4)
-    parser.add_argument("--frames", type=int, default=3)
+    parser.add_argument("--frames", type=int, default=3, help="warm ones; 0: the first counts")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--size", help="COLUMNSxROWS of a frame made of the capture")
     parsed = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path = parsed.capture.resolve()
+        if parsed.size:
+            columns, rows = (int(length) for length in parsed.size.split("x"))
+            path = Path(folder) / "mosaic.jpg"
+            mosaic(parsed.capture, columns, rows, path)
+        compare(parsed, str(path))
+
+
+def compare(parsed: argparse.Namespace, path: str) -> None:
     pythons = [str(Path(python).absolute()) for python in (parsed.old, parsed.new)]
-    path = str(parsed.capture.resolve())
     print("| threads | | before, s | after, s | after / before |\n|---|---|---|---|---|")
-    for threads in (1, 2):
+    for threads in parsed.threads:
         turns = [
             [ask(python, WARM, path, parsed.model, threads, parsed.frames) for python in pythons]
             for _ in range(parsed.turns)
