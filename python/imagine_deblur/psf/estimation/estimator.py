@@ -222,10 +222,14 @@ def estimate_psf(
         try:
             summaries.append(summary_of(frame))
         except EstimationError as error:
-            refusal = refusal or error
+            # Its frames would hold the images until the collector comes.
+            refusal = refusal or error.with_traceback(None)
     if not summaries:
         assert refusal is not None
-        raise refusal
+        try:
+            raise refusal
+        finally:
+            del refusal
     check_agreement(summaries, table)
     return estimate_from(combine(summaries), table, captures=len(summaries))
 
