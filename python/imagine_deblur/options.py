@@ -123,10 +123,9 @@ class Options:
     )
     model: ModelArgument = _option(
         "auto",
-        "'auto': the bundled network, chosen by the deadline; 'fast', 'best': that one; 'max': the "
-        "network for the ground, a package of its own; 'wiener': the linear stage alone; "
-        "'identity': nothing, for tests; an ONNX file; in Python also a callable that "
-        "takes and returns float32 tiles of (3, rows, columns) in [0, 1]",
+        "'auto': the bundled network, chosen by the deadline; 'fast', 'best': that one; 'wiener': "
+        "the linear stage alone; 'identity': nothing, for tests; an ONNX file; in Python also a "
+        "callable that takes and returns float32 tiles of (3, rows, columns) in [0, 1]",
         _BLUR,
         metavar="MODEL",
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
 
 BUNDLED = ("fast", "best")
 """Networks inside the package, from the quickest to the best."""
-
-GROUND, GROUND_PACKAGE = "max", "imagine_deblur_max"
-"""The network for the ground, and the package of its own that holds it: packaging/max."""
 
 DEFAULT_NSR = 2e-2
 """Noise-to-signal ratio of the linear model where the capture's noise is not known."""
@@ -211,13 +207,9 @@ WIENER = Model("wiener", linear=True)
 
 
 def bundled_models() -> dict[str, Path]:
-    """Return the networks inside the package by name, and `GROUND` where that is installed."""
+    """Return the networks inside the package by name."""
     folder = Path(__file__).parents[1] / "models"
-    paths = {name: folder / f"{name}.onnx" for name in BUNDLED}
-    ground = find_spec(GROUND_PACKAGE)
-    if ground is not None and ground.origin is not None:
-        paths[GROUND] = Path(ground.origin).with_name(f"{GROUND}.onnx")
-    return {name: path for name, path in paths.items() if path.exists()}
+    return {name: path for name in BUNDLED if (path := folder / f"{name}.onnx").exists()}
 
 
 def resolve_model(argument: ModelArgument, precision: str = "f32") -> Model:
@@ -248,11 +240,10 @@ def resolve_model(argument: ModelArgument, precision: str = "f32") -> Model:
         return IDENTITY if name == IDENTITY.name else WIENER
     if name in bundled:
         return _network(name, bundled[name], precision)
-    if name in (*BUNDLED, GROUND):
-        cure = "; it is a package of its own: pip install ./packaging/max" * (name == GROUND)
+    if name in BUNDLED:
         raise EngineError(
-            f"model {name!r} is not in this installation, which has "
-            f"{', '.join([*bundled, WIENER.name, IDENTITY.name])}{cure}",
+            f"model {name!r} is not in this installation; it has: "
+            f"{', '.join([*bundled, 'wiener', 'identity'])}",
             model=name,
         )
     if not Path(name).is_file():

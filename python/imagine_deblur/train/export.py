@@ -232,6 +232,21 @@ def differences_from(
     return differences
 
 
+def round_kernels(network: nn.Module, *, but: str = "") -> None:
+    """Round kernels to what float16 holds, in place, as `onnx_graph.halve_weights` stores them.
+
+    Parameters
+    ----------
+    network : nn.Module
+    but : str
+        As there.
+    """
+    with torch.no_grad():
+        for name, value in network.named_parameters():
+            if value.ndim > 1 and not (but and name.startswith(but)):
+                value.copy_(value.half())
+
+
 def trace(network: nn.Module, path: Path, *, planes: int, side: int, fixed: bool) -> None:
     """Write a graph as PyTorch traces it: input ``planes``, output ``image``, float32.
 
@@ -340,6 +355,7 @@ def export(
             differences = compare(scratch, experts[0], size=tile or 96)
         else:
             plain, side = _with_first_expert(network), tile or TRACED
+            round_kernels(plain, but="trunk.")
             trace(plain, scratch, planes=network.spec.planes, side=side, fixed=tile is not None)
             halve_weights(scratch, but="trunk.")
             label(scratch, descriptor)

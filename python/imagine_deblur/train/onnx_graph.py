@@ -216,15 +216,15 @@ def add_constants(path: str | os.PathLike[str], more: Mapping[str, NDArray[Any]]
     onnx.save(model, os.fspath(path))
 
 
-def halve_weights(path: str | os.PathLike[str], *, but: str) -> None:
-    """Store a graph's weights as float16, and widen them where it is opened.
+def halve_weights(path: str | os.PathLike[str], *, but: str | None = None) -> None:
+    """Store a graph's kernels as float16, and widen them where it is opened.
 
-    Runtimes do that once, when they open it: it costs a frame nothing.
+    Runtimes do that once, when they open it: it costs a frame nothing. Biases stay as they are.
 
     Parameters
     ----------
     path : path
-    but : str
+    but : str, optional
         How the names of those begin that stay float32, since an engine rewrites them
         (`engines.mixture.mixed_file`).
     """
@@ -232,9 +232,9 @@ def halve_weights(path: str | os.PathLike[str], *, but: str) -> None:
     graph = model.graph
     widened = []
     for constant in graph.initializer:
-        if constant.data_type != TensorProto.FLOAT or constant.name.startswith(but):
-            continue
         name, value = constant.name, numpy_helper.to_array(constant)
+        if value.dtype != np.float32 or value.ndim < 2 or (but and name.startswith(but)):
+            continue
         constant.CopyFrom(numpy_helper.from_array(value.astype(np.float16), f"{name}.half"))
         widened.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
     nodes = [*widened, *graph.node]

@@ -19,7 +19,7 @@ from typing import Any
 
 from imagine_deblur._version import VERSION
 from imagine_deblur.engines.descriptor import int8_sibling
-from imagine_deblur.engines.model import BUNDLED, GROUND
+from imagine_deblur.engines.model import BUNDLED
 from imagine_deblur.errors import OptionsError
 from imagine_deblur.options import Options
 from imagine_deblur.psf.presets import parse_preset
@@ -36,7 +36,7 @@ _LEFT_ALONE = 600.0  # s of service until it is tried again; four times as long 
 
 _LONGEST = 1 << 20  # bytes of the configuration itself
 _FILES = ("psf", "model")
-_WORDS = ("auto", "wiener", "identity", *BUNDLED, GROUND)
+_WORDS = ("auto", "wiener", "identity", *BUNDLED)
 _PATHS = ("state", "quarantine")
 
 

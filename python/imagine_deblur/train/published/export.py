@@ -16,7 +16,16 @@ import imagine_deblur
 from imagine_deblur.engines.descriptor import ModelDescriptor
 from imagine_deblur.engines.working_memory import working_bytes_per_px
 from imagine_deblur.errors import OptionsError
-from imagine_deblur.train.export import LICENCE, SERVED, TRACED, differences_from, label, trace
+from imagine_deblur.train.export import (
+    LICENCE,
+    SERVED,
+    TRACED,
+    differences_from,
+    label,
+    round_kernels,
+    trace,
+)
+from imagine_deblur.train.onnx_graph import halve_weights
 from imagine_deblur.train.published.config import PublishedConfig
 from imagine_deblur.train.published.counts import macs, parameters
 from imagine_deblur.train.published.systems import Restorer, make_network
@@ -145,6 +154,7 @@ def export(
         raise OptionsError("scale", scale, "1 or more; 1 for the autoencoder")
     rotations = config.network.rotations if rotations is None else rotations
     restorer = Restorer(network, rotations=rotations).eval()
+    round_kernels(restorer)
     fixed = config.system == "autoencoder"
     side = config.multiple_of if fixed else TRACED
     run = Path(checkpoint).parent
@@ -154,6 +164,7 @@ def export(
     scratch = path.with_name(path.name + ".tmp")
     try:
         trace(restorer, scratch, planes=3, side=side, fixed=fixed)
+        halve_weights(scratch)
         label(scratch, descriptor)
         # Another size than the traced one: nothing of that size may be left in the graph.
         differences = compare(scratch, restorer, side=side if fixed else side + 32)

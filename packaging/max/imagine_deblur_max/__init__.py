@@ -1,1 +1,0 @@
-"""The network `max` of imagine_deblur, which finds it beside this file."""
