@@ -21,7 +21,7 @@ from imagine_deblur.raster import dataset, output, photometric
 from imagine_deblur.raster.bands import BandsArgument, group_bands, names_of, separate_bands
 from imagine_deblur.raster.block_map import BlockMap
 from imagine_deblur.raster.report import BandReport, RasterReport
-from imagine_deblur.raster.scene import Group, PsfChoice, look
+from imagine_deblur.raster.scene import GAP_MARGINS, Group, PsfChoice, look
 from imagine_deblur.raster.windows import ALIGNMENT, Window, cut
 from imagine_deblur.report import Report
 from imagine_deblur.session import Session
@@ -297,7 +297,7 @@ class _Job:
         """Bytes of the process at the peak, for a window that is read with its margins."""
         count, kind = len(group.bands.indices), np.dtype(self.file.dtypes[0])
         pixel = (2 * kind.itemsize + 16) * count + (16 + 12 * count) + 11
-        gap = 2 * group.margin  # two spectra hold the extension too
+        gap = GAP_MARGINS * group.margin  # two spectra hold the extension too
         window: int = pixel * rows * columns
         return _FIXED_BYTES + window + 8 * (rows + gap) * (columns + gap)
 

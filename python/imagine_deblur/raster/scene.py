@@ -28,6 +28,8 @@ _BLOCK = 1024  # px a side, read to learn about a scene: 49 blocks of the blur's
 _PER_SIDE = 6  # blocks looked at along each side of a scene
 _MOST_BLOCKS = 8  # of those, the liveliest that are analysed: 8 MP, as much as a large capture
 _SAMPLE = 512  # px a side of the part that the reblur check's limit is taken from: 256 blocks
+GAP_MARGINS = 4
+"""Least length of a window's extension, in margins."""
 _LEAST = 256  # px a side of the valid part of such a block
 _STEP = 4  # px between the samples that liveliness and percentiles are taken from
 
@@ -119,8 +121,9 @@ class Group:
         known = values if valid.all() else np.where(valid, values, values.dtype.type(0))
         encoded = fill(self.scale.encode(known), valid)
         parts = session.parts
-        # Half of the extension is the scene's own reflection, as far as its other side matters.
-        parts.least_gap = 2 * self.margin
+        # Half of the extension is the scene's own reflection. As far as the margin alone, rows next
+        # to the scene's border were up to 2.4 steps of 8 bits from the whole scene's; so, 0.6.
+        parts.least_gap = GAP_MARGINS * self.margin
         parts.reblur_check = replace(parts.reblur_check, limit=self.limit)
         parts.passes_wild = False  # the scene is judged, see `judged`, not a window
         region = None if kept is None else _with_context(kept, valid.shape)
