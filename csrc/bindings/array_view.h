@@ -16,8 +16,8 @@ InterleavedView read_only_frame(const pybind11::array& array);
 // A frame to fill; also refuses read-only arrays and frames of another shape or dtype.
 InterleavedView writable_frame(pybind11::array& array, const FrameShape& shape);
 
-// A plane of (rows, columns) uint8, int16 or float32 whose samples lie side by side; the rows may be
-// apart. Throws Error (kOptions) for any other array.
+// A plane of (rows, columns) uint8, int16 or float32 whose samples lie side by side; the rows may
+// be apart. Throws Error (kOptions) for any other array.
 PlaneView plane_view(const pybind11::array& array);
 
 // A plane as an ndarray of (rows, columns) that keeps `owner` alive.

@@ -96,10 +96,9 @@ void register_engines(py::module_& module) {
 
   py::class_<OpenVinoEngine, Engine>(module, "OpenVinoEngine")
       .def(py::init([](const std::filesystem::path& library_path,
-                       const std::filesystem::path& model_path, int input_planes,
-                       int output_bands, int tile_rows, int tile_columns, int halo, bool local,
-                       float input_offset, int threads,
-                       const std::string& precision, bool quantised, bool pin_threads,
+                       const std::filesystem::path& model_path, int input_planes, int output_bands,
+                       int tile_rows, int tile_columns, int halo, bool local, float input_offset,
+                       int threads, const std::string& precision, bool quantised, bool pin_threads,
                        const std::filesystem::path& cache_directory) {
              OpenVinoOptions options;
              options.library_path = library_path.string();
@@ -132,7 +131,8 @@ void register_engines(py::module_& module) {
                        int tile_rows, int tile_columns, int halo, bool local, float input_offset,
                        std::shared_ptr<PinnedPool> workers) {
              PlainNetworkOptions options;
-             for (const auto& [weights, bias] : layers) options.layers.push_back(layer(weights, bias));
+             for (const auto& [weights, bias] : layers)
+               options.layers.push_back(layer(weights, bias));
              options.unshuffle = unshuffle;
              options.base_plane = base_plane;
              options.base_offset = base_offset;
@@ -161,17 +161,16 @@ void register_engines(py::module_& module) {
       .def(py::init([](py::object function, const std::string& name, const std::string& precision,
                        int input_planes, int output_bands, int tile_rows, int tile_columns,
                        int halo, bool local, float input_offset) {
-             return std::make_unique<CallableEngine>(
-                 std::move(function),
-                 EngineSpec{.name = name,
-                            .precision = precision,
-                            .input_planes = input_planes,
-                            .output_bands = output_bands,
-                            .tile_rows = tile_rows,
-                            .tile_columns = tile_columns,
-                            .halo = {halo, halo},
-                            .local = local,
-                            .input_offset = input_offset});
+             return std::make_unique<CallableEngine>(std::move(function),
+                                                     EngineSpec{.name = name,
+                                                                .precision = precision,
+                                                                .input_planes = input_planes,
+                                                                .output_bands = output_bands,
+                                                                .tile_rows = tile_rows,
+                                                                .tile_columns = tile_columns,
+                                                                .halo = {halo, halo},
+                                                                .local = local,
+                                                                .input_offset = input_offset});
            }),
            py::arg("function"), py::kw_only(), py::arg("name") = "callable",
            py::arg("precision") = "f32", py::arg("input_planes") = 3, py::arg("output_bands") = 3,

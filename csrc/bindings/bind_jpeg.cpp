@@ -109,8 +109,7 @@ py::array_t<std::uint8_t> read_rows(JpegReader& reader, int count) {
   py::array_t<std::uint8_t> rows = empty_frame(count, info.columns, info.bands);
   std::uint8_t* data = rows.mutable_data();
   const py::gil_scoped_release unlocked;
-  reader.reader().read_rows(count, data,
-                            static_cast<std::ptrdiff_t>(info.columns) * info.bands);
+  reader.reader().read_rows(count, data, static_cast<std::ptrdiff_t>(info.columns) * info.bands);
   return rows;
 }
 
@@ -121,8 +120,7 @@ py::bytes encode(const py::array& image, int quality, const std::string& subsamp
     throw Error(ErrorKind::kInputImage, "only uint8 arrays can be encoded as JPEG");
   }
   const WriterOptions options =
-      writer_options(quality, quantisation, subsampling, progressive, false,
-                     std::int64_t{1} << 31);
+      writer_options(quality, quantisation, subsampling, progressive, false, std::int64_t{1} << 31);
   std::vector<std::uint8_t> encoded;
   {
     const py::gil_scoped_release unlocked;
@@ -218,19 +216,19 @@ void register_jpeg(py::module_& module) {
       .def("read_rows", &read_rows, py::arg("count"));
 
   py::class_<JpegOutput>(module, "JpegOutput")
-      .def(py::init([](int descriptor, int quality, const std::string& subsampling,
-                       bool progressive, bool optimise, std::int64_t max_memory_bytes,
-                       const std::string& xmp, const std::string& comment,
-                       const std::vector<Table>& quantisation) {
-             return JpegOutput{writer_options(quality, quantisation, subsampling, progressive,
-                                              optimise, max_memory_bytes),
-                               descriptor, xmp, comment};
-           }),
-           py::kw_only(), py::arg("descriptor") = -1, py::arg("quality") = 95,
-           py::arg("subsampling") = "4:2:0", py::arg("progressive") = false,
-           py::arg("optimise") = false, py::arg("max_memory_bytes") = limits.max_memory_bytes,
-           py::arg("xmp") = "", py::arg("comment") = "",
-           py::arg("quantisation") = std::vector<Table>{});
+      .def(
+          py::init([](int descriptor, int quality, const std::string& subsampling, bool progressive,
+                      bool optimise, std::int64_t max_memory_bytes, const std::string& xmp,
+                      const std::string& comment, const std::vector<Table>& quantisation) {
+            return JpegOutput{writer_options(quality, quantisation, subsampling, progressive,
+                                             optimise, max_memory_bytes),
+                              descriptor, xmp, comment};
+          }),
+          py::kw_only(), py::arg("descriptor") = -1, py::arg("quality") = 95,
+          py::arg("subsampling") = "4:2:0", py::arg("progressive") = false,
+          py::arg("optimise") = false, py::arg("max_memory_bytes") = limits.max_memory_bytes,
+          py::arg("xmp") = "", py::arg("comment") = "",
+          py::arg("quantisation") = std::vector<Table>{});
 
   module.def("encode_jpeg", &encode, py::arg("image"), py::kw_only(), py::arg("quality") = 95,
              py::arg("subsampling") = "4:2:0", py::arg("progressive") = false,

@@ -30,7 +30,7 @@ class JpegReader {
 struct JpegOutput {
   WriterOptions options;
   int descriptor = -1;
-  std::string xmp;      // provenance, see add_provenance; not added when both are empty
+  std::string xmp;  // provenance, see add_provenance; not added when both are empty
   std::string comment;
 
   // The source's metadata with the provenance added.

@@ -71,7 +71,8 @@ std::vector<PlaneView> views(const std::vector<py::array>& arrays, std::optional
   std::vector<PlaneView> out;
   for (const py::array& array : arrays) {
     const PlaneView plane = plane_view(array);
-    if (plane.columns != columns.value_or(out.empty() ? plane.columns : out[0].columns) || (writable && !array.writeable()) ||
+    if (plane.columns != columns.value_or(out.empty() ? plane.columns : out[0].columns) ||
+        (writable && !array.writeable()) ||
         (!out.empty() && (plane.type != out[0].type || plane.rows != out[0].rows))) {
       throw Error(ErrorKind::kOptions, "planes of other sizes or types than the others",
                   {.field = "planes"});
@@ -110,7 +111,8 @@ void restore_planes(const Workplace& work, const PlaneSizes& sizes, const Otf& o
                     const std::vector<std::shared_ptr<OwnedGain>>& luma, int base,
                     const OwnedGain& colour, const std::vector<py::array>& capture,
                     int first_column, int padded_columns, const std::vector<py::array>& planes,
-                    int first_row, std::pair<int, int> kept, const std::optional<Floats>& row_weights,
+                    int first_row, std::pair<int, int> kept,
+                    const std::optional<Floats>& row_weights,
                     const std::optional<Floats>& column_weights, bool add) {
   linear::Bank bank;
   for (const auto& gain : luma) bank.luma.push_back(gain->view());
@@ -124,7 +126,8 @@ void restore_planes(const Workplace& work, const PlaneSizes& sizes, const Otf& o
       (from.size() != 1 && from.size() != 3) || from[0].rows != sizes.size().rows ||
       to.size() + 1 < from.size() + bank.luma.size() || base < 0 ||
       base >= static_cast<int>(luma.size()) ||
-      (weighted && (row_weights->size() != sizes.size().rows || column_weights->size() != columns))) {
+      (weighted &&
+       (row_weights->size() != sizes.size().rows || column_weights->size() != columns))) {
     throw Error(ErrorKind::kOptions, "planes that do not fit the bank", {.field = "planes"});
   }
   linear::Placement place;
@@ -196,14 +199,12 @@ void register_linear(py::module_& module) {
                  linear::Size{rows, columns, padded_rows, padded_columns});
            }),
            py::arg("rows"), py::arg("columns"), py::arg("padded_rows"), py::arg("padded_columns"))
-      .def_property_readonly("shape",
-                             [](const PlaneSizes& s) {
-                               return py::make_tuple(s.size().rows, s.size().columns);
-                             })
+      .def_property_readonly(
+          "shape",
+          [](const PlaneSizes& s) { return py::make_tuple(s.size().rows, s.size().columns); })
       .def_property_readonly("padded_shape",
                              [](const PlaneSizes& s) {
-                               return py::make_tuple(s.size().padded_rows,
-                                                     s.size().padded_columns);
+                               return py::make_tuple(s.size().padded_rows, s.size().padded_columns);
                              })
       .def("scratch_bytes", &PlaneSizes::scratch_bytes)
       .def_static(
@@ -219,8 +220,7 @@ void register_linear(py::module_& module) {
           },
           py::arg("rows"), py::arg("columns"), py::arg("padded_rows"), py::arg("padded_columns"))
       .def(
-          "otf_bytes",
-          [](const PlaneSizes& s, bool complex) { return Otf::bytes(s, complex); },
+          "otf_bytes", [](const PlaneSizes& s, bool complex) { return Otf::bytes(s, complex); },
           py::arg("complex"));
 
   py::class_<Otf, std::shared_ptr<Otf>>(module, "Otf")
@@ -233,7 +233,8 @@ void register_linear(py::module_& module) {
           [](const PlaneSizes& sizes, const py::array& values,
              std::shared_ptr<PinnedPool> workers) {
             const bool complex = values.dtype().kind() == 'c';
-            const Floats numbers = complex ? Floats(values.attr("view")("float32")) : Floats(values);
+            const Floats numbers =
+                complex ? Floats(values.attr("view")("float32")) : Floats(values);
             const py::gil_scoped_release unlocked;
             return std::make_shared<Otf>(
                 Otf::half_plane(sizes, span_of(numbers), complex, *workers));
@@ -261,9 +262,9 @@ void register_linear(py::module_& module) {
            py::arg("checked") = false, py::arg("after_block").none(true) = py::none());
 
   module.def("restore_planes", &restore_planes, py::arg("work"), py::arg("sizes"), py::arg("otf"),
-             py::kw_only(), py::arg("luma"), py::arg("base"), py::arg("colour"),
-             py::arg("capture"), py::arg("first_column"), py::arg("padded_columns"),
-             py::arg("planes"), py::arg("first_row"), py::arg("kept"), py::arg("row_weights").none(true) = py::none(),
+             py::kw_only(), py::arg("luma"), py::arg("base"), py::arg("colour"), py::arg("capture"),
+             py::arg("first_column"), py::arg("padded_columns"), py::arg("planes"),
+             py::arg("first_row"), py::arg("kept"), py::arg("row_weights").none(true) = py::none(),
              py::arg("column_weights").none(true) = py::none(), py::arg("add") = false);
 
   py::class_<OwnedReblur>(module, "Reblur")

@@ -107,12 +107,11 @@ py::tuple run_jpeg(JpegReader& reader, const JpegOutput& output, const Run& r,
   std::vector<std::uint8_t> bytes;
   ScanlineWriter writer =
       output.descriptor >= 0
-          ? ScanlineWriter::to_descriptor(output.descriptor, shape.rows, shape.columns,
-                                          shape.bands, options)
+          ? ScanlineWriter::to_descriptor(output.descriptor, shape.rows, shape.columns, shape.bands,
+                                          options)
           : ScanlineWriter::to_memory(bytes, shape.rows, shape.columns, shape.bands, options);
   JpegSink sink(shape, writer);
-  PipelineReport report =
-      kept ? run(r, *kept, sink) : run(r, encoded, sink);
+  PipelineReport report = kept ? run(r, *kept, sink) : run(r, encoded, sink);
   {
     const py::gil_scoped_release unlocked;
     writer.finish();
@@ -154,18 +153,20 @@ void register_pipeline(py::module_& module) {
       .def_property_readonly("window", [](const StripView& s) { return rows(s.strip.window); })
       .def_property_readonly("planes", [](const StripView& s) { return rows(s.strip.planes); })
       .def_property_readonly("columns", [](const StripView& s) { return rows(s.strip.columns); })
-      .def_property_readonly("group_columns", [](const StripView& s) { return s.strip.group_columns; })
+      .def_property_readonly("group_columns",
+                             [](const StripView& s) { return s.strip.group_columns; })
       .def_property_readonly("finished", [](const StripView& s) { return rows(s.strip.finished); })
       .def_property_readonly("finished_columns",
                              [](const StripView& s) { return rows(s.strip.finished_columns); })
-      .def_property_readonly("capture", [](const StripView& s) { return s.planes(s.strip.capture); })
+      .def_property_readonly("capture",
+                             [](const StripView& s) { return s.planes(s.strip.capture); })
       .def_property_readonly("linear", [](const StripView& s) { return s.planes(s.strip.linear); })
       .def_property_readonly("restored",
                              [](const StripView& s) { return s.planes(s.strip.restored); })
       .def_property_readonly("scratch", [](const StripView& s) {
         return py::array(py::dtype::of<std::uint8_t>(),
-                         {static_cast<py::ssize_t>(s.strip.scratch.size())},
-                         {py::ssize_t{1}}, s.strip.scratch.data(), s.owner);
+                         {static_cast<py::ssize_t>(s.strip.scratch.size())}, {py::ssize_t{1}},
+                         s.strip.scratch.data(), s.owner);
       });
 
   py::class_<FramePlan>(module, "FramePlan")
@@ -227,10 +228,10 @@ void register_pipeline(py::module_& module) {
       [](JpegReader& reader, const JpegOutput& output, Engine& engine, py::object stage,
          std::shared_ptr<BufferPool> pool, PinnedPool& workers, const FramePlan& plan,
          py::object keep_going, const py::object& decoded) {
-        return run_jpeg(reader, output,
-                        {&engine, std::move(stage), std::move(pool), &workers, &plan,
-                         std::move(keep_going)},
-                        decoded);
+        return run_jpeg(
+            reader, output,
+            {&engine, std::move(stage), std::move(pool), &workers, &plan, std::move(keep_going)},
+            decoded);
       },
       py::arg("reader"), py::arg("output"), py::arg("engine"), py::arg("stage").none(true),
       py::arg("pool"), py::arg("workers"), py::arg("plan"),
@@ -241,10 +242,10 @@ void register_pipeline(py::module_& module) {
       [](const py::array& image, py::array out, Engine& engine, py::object stage,
          std::shared_ptr<BufferPool> pool, PinnedPool& workers, const FramePlan& plan,
          py::object keep_going, const std::optional<std::pair<int, int>>& first) {
-        return run_array(image, out,
-                         {&engine, std::move(stage), std::move(pool), &workers, &plan,
-                          std::move(keep_going)},
-                         first);
+        return run_array(
+            image, out,
+            {&engine, std::move(stage), std::move(pool), &workers, &plan, std::move(keep_going)},
+            first);
       },
       py::arg("image"), py::arg("out"), py::arg("engine"), py::arg("stage").none(true),
       py::arg("pool"), py::arg("workers"), py::arg("plan"),

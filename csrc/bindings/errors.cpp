@@ -13,8 +13,8 @@ namespace {
 
 // File names, and messages that quote them, are any bytes.
 py::str text(const std::string& bytes) {
-  PyObject* const decoded = PyUnicode_DecodeFSDefaultAndSize(
-      bytes.data(), static_cast<Py_ssize_t>(bytes.size()));
+  PyObject* const decoded =
+      PyUnicode_DecodeFSDefaultAndSize(bytes.data(), static_cast<Py_ssize_t>(bytes.size()));
   if (decoded == nullptr) throw py::error_already_set();
   return py::reinterpret_steal<py::str>(decoded);
 }
@@ -32,8 +32,8 @@ void raise(const Error& error) {
   switch (error.kind()) {
     case ErrorKind::kInputImage:
     case ErrorKind::kTruncatedJpeg: {
-      const char* name = error.kind() == ErrorKind::kInputImage ? "InputImageError"
-                                                                : "TruncatedJpegError";
+      const char* name =
+          error.kind() == ErrorKind::kInputImage ? "InputImageError" : "TruncatedJpegError";
       exception = errors.attr(name)(
           message, py::arg("path") = path,
           py::arg("scanline") = none_if(context.scanline < 0, py::int_(context.scanline)));

@@ -11,15 +11,15 @@ namespace imagine_deblur {
 
 // What a caller must know to feed an engine. Tiles are float32 in channel, row, column order.
 struct EngineSpec {
-  std::string name;         // "identity", "winograd", "openvino", "onnxruntime", "callable"
-  std::string precision;    // "f32", "bf16", "int8": what the runtime really uses
-  int input_planes = 0;     // channels of the input tile
-  int output_bands = 0;     // channels of the output tile, same rows and columns as the input
-  int tile_rows = 0;        // the fixed tile shape, halo included
+  std::string name;       // "identity", "winograd", "openvino", "onnxruntime", "callable"
+  std::string precision;  // "f32", "bf16", "int8": what the runtime really uses
+  int input_planes = 0;   // channels of the input tile
+  int output_bands = 0;   // channels of the output tile, same rows and columns as the input
+  int tile_rows = 0;      // the fixed tile shape, halo included
   int tile_columns = 0;
-  Halo halo;                // exact context of a local network
-  bool local = true;        // false: every output pixel may depend on the whole tile; blend
-  float input_offset = 0;   // subtracted from every input sample after scaling to [0, 1]
+  Halo halo;               // exact context of a local network
+  bool local = true;       // false: every output pixel may depend on the whole tile; blend
+  float input_offset = 0;  // subtracted from every input sample after scaling to [0, 1]
 };
 
 // Infer from the calling thread only; an engine may use threads of its own.

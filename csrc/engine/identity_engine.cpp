@@ -19,8 +19,7 @@ IdentityEngine::IdentityEngine(const IdentityOptions& o) {
     refuse("the tile is " + std::to_string(o.tile_rows) + "x" + std::to_string(o.tile_columns) +
            ", expected at least 1x1");
   }
-  if (o.output_bands < 1 || o.first_plane < 0 ||
-      o.output_bands > o.input_planes - o.first_plane) {
+  if (o.output_bands < 1 || o.first_plane < 0 || o.output_bands > o.input_planes - o.first_plane) {
     refuse("bands from plane " + std::to_string(o.first_plane) + " on, " +
            std::to_string(o.output_bands) + " of them, are not among " +
            std::to_string(o.input_planes) + " input planes");

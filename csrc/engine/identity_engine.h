@@ -1,5 +1,6 @@
 // The engine that restores nothing: it hands planes of its input through. Over the capture's planes
-// it makes pipeline tests independent of weights; over the Wiener planes it is the linear-only model.
+// it makes pipeline tests independent of weights; over the Wiener planes it is the linear-only
+// model.
 #pragma once
 
 #include <cstddef>

@@ -71,8 +71,8 @@ struct Functions {
   void (*partial_shape_free)(PartialShape*);
 
   // `arguments` counts keys and values; both are strings.
-  Status (*core_compile_model)(const Core*, const Model*, const char* device,
-                               std::size_t arguments, CompiledModel**, ...);
+  Status (*core_compile_model)(const Core*, const Model*, const char* device, std::size_t arguments,
+                               CompiledModel**, ...);
   void (*compiled_model_free)(CompiledModel*);
   Status (*compiled_model_get_property)(const CompiledModel*, const char* key, char** value);
   Status (*compiled_model_create_infer_request)(const CompiledModel*, InferRequest**);

@@ -226,8 +226,8 @@ void OpenVinoEngine::Runtime::check_ports(const c::Model* model, const OpenVinoO
   const bool planes_fit = s.rank.min == 4 && s.dims[1].min <= o.input_planes &&
                           (s.dims[1].max < 0 || s.dims[1].max >= o.input_planes);
   if (!planes_fit) {
-    refuse(name, "its input is " + shape.text() + ", expected 1x" +
-                     std::to_string(o.input_planes) + "xROWSxCOLUMNS");
+    refuse(name, "its input is " + shape.text() + ", expected 1x" + std::to_string(o.input_planes) +
+                     "xROWSxCOLUMNS");
   }
 }
 

@@ -28,9 +28,9 @@ struct OpenVinoOptions {
 
   int threads = 1;                // INFERENCE_NUM_THREADS, the caller's included; at least 1
   std::string precision = "f32";  // or "bf16"
-  bool quantised = false;  // the model itself is int8: `precision` is that of its other layers
-  bool pin_threads = false;       // ENABLE_CPU_PINNING
-  std::string cache_directory;    // compiled models are kept here; empty: nowhere
+  bool quantised = false;       // the model itself is int8: `precision` is that of its other layers
+  bool pin_threads = false;     // ENABLE_CPU_PINNING
+  std::string cache_directory;  // compiled models are kept here; empty: nowhere
 };
 
 // What the runtime says it does, read back from the compiled model.
@@ -45,9 +45,9 @@ struct OpenVinoSettings {
 
 class OpenVinoEngine final : public Engine {
  public:
-  // Loads the library, reads the model, fixes its shape to 1 x planes x rows x columns of the tile and
-  // compiles it for the CPU. Throws Error (kEngine) naming library, model and cure: the library is
-  // missing, the model is corrupt or has other planes, or a setting did not take effect.
+  // Loads the library, reads the model, fixes its shape to 1 x planes x rows x columns of the tile
+  // and compiles it for the CPU. Throws Error (kEngine) naming library, model and cure: the library
+  // is missing, the model is corrupt or has other planes, or a setting did not take effect.
   explicit OpenVinoEngine(const OpenVinoOptions& options);
   ~OpenVinoEngine() override;
 

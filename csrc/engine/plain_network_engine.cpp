@@ -20,8 +20,8 @@ using winograd::Cells;
 }
 
 void check(const PlainNetworkOptions& o) {
-  if (o.unshuffle < 1 || o.tile_rows < 1 || o.tile_columns < 1 ||
-      o.tile_rows % o.unshuffle != 0 || o.tile_columns % o.unshuffle != 0) {
+  if (o.unshuffle < 1 || o.tile_rows < 1 || o.tile_columns < 1 || o.tile_rows % o.unshuffle != 0 ||
+      o.tile_columns % o.unshuffle != 0) {
     refuse("the tile is " + std::to_string(o.tile_rows) + "x" + std::to_string(o.tile_columns) +
            ", expected multiples of " + std::to_string(o.unshuffle));
   }
@@ -77,15 +77,14 @@ PlainNetworkEngine::PlainNetworkEngine(const PlainNetworkOptions& o,
   std::size_t scratch = 0;
   for (const PlainLayer& layer : o.layers) {
     layers_.emplace_back(layer.weights.data(), layer.bias.data(), layer.inputs, layer.outputs);
-    channels_ = std::max({channels_, winograd::padded(layer.inputs),
-                          winograd::padded(layer.outputs)});
+    channels_ =
+        std::max({channels_, winograd::padded(layer.inputs), winograd::padded(layer.outputs)});
     scratch = std::max(scratch, winograd::scratch_floats(layer.inputs, layer.outputs));
   }
   const Cells shape = cells(features_);
   const int tile_rows = (rows_ + winograd::kTile - 1) / winograd::kTile;
-  const std::size_t floats =
-      static_cast<std::size_t>(shape.row_stride) *
-      static_cast<std::size_t>(tile_rows * winograd::kTile + 2);
+  const std::size_t floats = static_cast<std::size_t>(shape.row_stride) *
+                             static_cast<std::size_t>(tile_rows * winograd::kTile + 2);
   features_ = Buffer(floats);
   hidden_ = Buffer(floats);
   for (int worker = 0; worker < workers_->worker_count(); ++worker) scratch_.emplace_back(scratch);
@@ -133,8 +132,7 @@ void PlainNetworkEngine::read_cells(const float* input, int row) const {
   std::size_t channel = 0;
   for (std::size_t dy = 0; dy < step; ++dy) {
     for (std::size_t dx = 0; dx < step; ++dx) {
-      const float* source =
-          input + (static_cast<std::size_t>(row) * step + dy) * width + dx;
+      const float* source = input + (static_cast<std::size_t>(row) * step + dy) * width + dx;
       for (int p = 0; p < spec_.input_planes; ++p, ++channel, source += plane) {
         float* out = first + channel;
         for (std::size_t x = 0; x < static_cast<std::size_t>(columns_); ++x) {

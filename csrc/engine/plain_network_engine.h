@@ -1,6 +1,7 @@
 // The bundled networks' own engine: 3x3 convolutions by Winograd's method in this library, with no
-// runtime beside it. It takes one kind of network, see imagine_deblur.train.network: space-to-depth,
-// a head with a ReLU, residual pairs, a tail, depth-to-space, added to three planes of the input.
+// runtime beside it. It takes one kind of network, see imagine_deblur.train.network:
+// space-to-depth, a head with a ReLU, residual pairs, a tail, depth-to-space, added to three planes
+// of the input.
 #pragma once
 
 #include <cstddef>
@@ -32,9 +33,9 @@ struct PlainNetworkOptions {
   Halo halo;
   bool local = true;
   float input_offset = 0;
-  int unshuffle = 1;     // side of the block of pixels that makes a cell
-  int base_plane = 0;    // first of the input planes that the residual is added to
-  float base_offset = 0; // added with them
+  int unshuffle = 1;      // side of the block of pixels that makes a cell
+  int base_plane = 0;     // first of the input planes that the residual is added to
+  float base_offset = 0;  // added with them
   // Head, then the two of each pair, then the tail. The head's inputs are ordered by the place in
   // the block first, then by plane; the tail's outputs by band first, then by the place.
   std::vector<PlainLayer> layers;

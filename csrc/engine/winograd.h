@@ -1,7 +1,7 @@
-// 3x3 convolutions of planes whose channels lie together, by Winograd's minimal filtering F(4x4, 3x3):
-// 36 multiplications for 16 results where the sum itself takes 144 (Lavin and Gray 2016, "Fast
-// algorithms for convolutional neural networks", section 4, with the points 0, 1, -1, 2, -2 and
-// infinity). One source file an instruction set; the choice is made when the program runs.
+// 3x3 convolutions of planes whose channels lie together, by Winograd's minimal filtering F(4x4,
+// 3x3): 36 multiplications for 16 results where the sum itself takes 144 (Lavin and Gray 2016,
+// "Fast algorithms for convolutional neural networks", section 4, with the points 0, 1, -1, 2, -2
+// and infinity). One source file an instruction set; the choice is made when the program runs.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +15,9 @@ constexpr int kPoints = 36;    // and is 6 x 6 numbers in the transformed domain
 constexpr int kBlock = 24;     // tiles that one call works on together
 constexpr int kChannels = 16;  // channel counts are rounded up to multiples of this
 
-[[gnu::always_inline]] constexpr int padded(int channels) { return (channels + kChannels - 1) / kChannels * kChannels; }
+[[gnu::always_inline]] constexpr int padded(int channels) {
+  return (channels + kChannels - 1) / kChannels * kChannels;
+}
 
 // A convolution ready for use: kernel[point][input][output], outputs padded with zeros.
 struct Layer {

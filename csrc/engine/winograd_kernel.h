@@ -1,7 +1,7 @@
 // The convolution for one instruction set. Included once by each file that defines
-// WINOGRAD_NAMESPACE, WINOGRAD_LANES (floats in a vector) and WINOGRAD_REGISTERS (vectors a processor
-// holds). Nothing of the standard library is called here: its inline functions would be compiled for
-// this instruction set and could be picked by the linker for every other caller.
+// WINOGRAD_NAMESPACE, WINOGRAD_LANES (floats in a vector) and WINOGRAD_REGISTERS (vectors a
+// processor holds). Nothing of the standard library is called here: its inline functions would be
+// compiled for this instruction set and could be picked by the linker for every other caller.
 #pragma once
 
 #include "engine/winograd.h"
@@ -122,13 +122,17 @@ void multiply(const float* v, std::ptrdiff_t v_stride, const float* u, float* m,
 #if WINOGRAD_REGISTERS >= 32
     const int take = left == 5 || left == 6 ? 3 : (left < 4 ? left : 4);
     switch (take) {
-      case 1: multiply_columns<1, 12>(v, v_stride, columns, outputs, target, outputs, inputs, rows);
+      case 1:
+        multiply_columns<1, 12>(v, v_stride, columns, outputs, target, outputs, inputs, rows);
         break;
-      case 2: multiply_columns<2, 12>(v, v_stride, columns, outputs, target, outputs, inputs, rows);
+      case 2:
+        multiply_columns<2, 12>(v, v_stride, columns, outputs, target, outputs, inputs, rows);
         break;
-      case 3: multiply_columns<3, 8>(v, v_stride, columns, outputs, target, outputs, inputs, rows);
+      case 3:
+        multiply_columns<3, 8>(v, v_stride, columns, outputs, target, outputs, inputs, rows);
         break;
-      default: multiply_columns<4, 6>(v, v_stride, columns, outputs, target, outputs, inputs, rows);
+      default:
+        multiply_columns<4, 6>(v, v_stride, columns, outputs, target, outputs, inputs, rows);
     }
 #else
     constexpr int take = 2;  // kChannels is a multiple of two vectors
@@ -191,8 +195,8 @@ void convolve(const Layer& layer, const Cells& input, const Cells& output, After
     gather_tile(input.at(row - 1, column - 1), input, channels, v + t * channels, v_point);
   }
   for (int p = 0; p < kPoints; ++p) {
-    const float* u = layer.kernel_data +
-                     static_cast<std::ptrdiff_t>(p) * layer.inputs * layer.outputs;
+    const float* u =
+        layer.kernel_data + static_cast<std::ptrdiff_t>(p) * layer.inputs * layer.outputs;
     multiply(v + p * v_point, channels, u, m + p * m_point, layer.inputs, layer.outputs, count);
   }
   for (int t = 0; t < count; ++t) {

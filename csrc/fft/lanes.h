@@ -1,9 +1,10 @@
 // Fourier transforms of sixteen lines at once.
 //
 // An element is 32 floats: the real parts of sixteen lines, then their imaginary parts. Vectors run
-// across the lines, so every radix is plain arithmetic and no line is ever shuffled. Transforms work
-// in place and leave the spectrum in the order of its digits (Cooley and Tukey 1965, decimation in
-// frequency); the inverse takes it in that order. `position` tells where a frequency lies.
+// across the lines, so every radix is plain arithmetic and no line is ever shuffled. Transforms
+// work in place and leave the spectrum in the order of its digits (Cooley and Tukey 1965,
+// decimation in frequency); the inverse takes it in that order. `position` tells where a frequency
+// lies.
 //
 // One source file an instruction set; the choice is made when the program runs. Results of two sets
 // differ in the last bits, those of one set never.
@@ -14,8 +15,8 @@
 
 namespace imagine_deblur::fft {
 
-constexpr int kLines = 16;              // lines of one call
-constexpr int kElement = 2 * kLines;    // floats
+constexpr int kLines = 16;            // lines of one call
+constexpr int kElement = 2 * kLines;  // floats
 constexpr int kMostPasses = 16;
 
 // One pass: blocks of `radix` x `stride` elements.
@@ -30,8 +31,8 @@ struct View {
   int length = 0;
   int passes = 0;
   Pass pass[kMostPasses];
-  const int* position = nullptr;   // of each frequency
-  const float* half = nullptr;     // exp(-pi i k / length) for k in [0, length]
+  const int* position = nullptr;  // of each frequency
+  const float* half = nullptr;    // exp(-pi i k / length) for k in [0, length]
 };
 
 // Complex transforms of one length.

@@ -104,15 +104,20 @@ FFT_INLINE void run_radix(float* data, const Pass& pass, int blocks) {
 template <bool kInverse>
 void run(float* data, const Pass& pass, int blocks) {
   switch (pass.radix) {
-    case 2: run_radix<2, kInverse>(data, pass, blocks);
+    case 2:
+      run_radix<2, kInverse>(data, pass, blocks);
       break;
-    case 3: run_radix<3, kInverse>(data, pass, blocks);
+    case 3:
+      run_radix<3, kInverse>(data, pass, blocks);
       break;
-    case 4: run_radix<4, kInverse>(data, pass, blocks);
+    case 4:
+      run_radix<4, kInverse>(data, pass, blocks);
       break;
-    case 5: run_radix<5, kInverse>(data, pass, blocks);
+    case 5:
+      run_radix<5, kInverse>(data, pass, blocks);
       break;
-    case 7: run_radix<7, kInverse>(data, pass, blocks);
+    case 7:
+      run_radix<7, kInverse>(data, pass, blocks);
       break;
     default:
 #if FFT_WIDEST_RADIX >= 8
@@ -122,8 +127,8 @@ void run(float* data, const Pass& pass, int blocks) {
   }
 }
 
-// Blocks up to this many elements stay in the first cache: all their passes run one after the other.
-// Larger ones are finished part by part.
+// Blocks up to this many elements stay in the first cache: all their passes run one after the
+// other. Larger ones are finished part by part.
 constexpr int kCached = 128;
 
 void forward_from(const View& view, int first, float* data) {
@@ -237,8 +242,8 @@ void exchange(const float* from, float* to) {
 
 // ---- real lines --------------------------------------------------------------------------------
 
-// With Z the transform of z_j = x_2j + i x_2j+1, the even samples' is E = (Z_k + conj Z_n-k) / 2, the
-// odd samples' O = (Z_k - conj Z_n-k) / 2i, and X_k = E + exp(-pi i k / n) O.
+// With Z the transform of z_j = x_2j + i x_2j+1, the even samples' is E = (Z_k + conj Z_n-k) / 2,
+// the odd samples' O = (Z_k - conj Z_n-k) / 2i, and X_k = E + exp(-pi i k / n) O.
 void unpack(const View& view, const float* data, int first, float* rows) {
   const int n = view.length;
   float lanes[kLines * kElement];  // frequency after frequency
@@ -297,7 +302,14 @@ void pack(const View& view, const float* spectrum, float* data) {
 }  // namespace
 
 extern const Kernels kKernels;
-const Kernels kKernels{FFT_NAME(FFT_NAMESPACE), FFT_WIDEST_RADIX, &forward, &inverse,
-                       &to_lanes, &from_lanes, &exchange, &unpack, &pack};
+const Kernels kKernels{FFT_NAME(FFT_NAMESPACE),
+                       FFT_WIDEST_RADIX,
+                       &forward,
+                       &inverse,
+                       &to_lanes,
+                       &from_lanes,
+                       &exchange,
+                       &unpack,
+                       &pack};
 
 }  // namespace imagine_deblur::fft::FFT_NAMESPACE

@@ -75,8 +75,7 @@ void ByteSink::hand_on(Guard& guard, std::size_t bytes) noexcept {
 
 bool ByteSink::append(std::size_t bytes) noexcept {
   try {
-    to_->insert(to_->end(), buffer_.begin(),
-                buffer_.begin() + static_cast<std::ptrdiff_t>(bytes));
+    to_->insert(to_->end(), buffer_.begin(), buffer_.begin() + static_cast<std::ptrdiff_t>(bytes));
   } catch (const std::exception&) {
     return false;
   }

@@ -24,7 +24,7 @@ ByteSource::ByteSource(const std::uint8_t* data, std::size_t size) noexcept
 ByteSource::ByteSource(int descriptor)
     : jpeg_source_mgr{}, descriptor_(descriptor), buffer_(kBufferBytes) {
   first_ = ::lseek(descriptor, 0, SEEK_CUR);
-  struct stat status {};
+  struct stat status{};
   if (first_ >= 0 && ::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode)) {
     length_ = std::max<std::int64_t>(0, status.st_size - first_);
   }

@@ -51,14 +51,14 @@ class ByteSource : private jpeg_source_mgr {
   EndHandler on_end_ = nullptr;
   const std::uint8_t* block_ = nullptr;  // the bytes now offered to the decoder
   std::size_t block_bytes_ = 0;
-  std::int64_t block_offset_ = 0;        // of block_[0] in the input
-  bool block_fresh_ = false;             // loaded by `peek`, not yet offered
-  bool ended_ = false;                   // what is offered now is a made-up end marker
-  std::int64_t end_ = -1;                // the input is taken to end here; -1: where it ends
+  std::int64_t block_offset_ = 0;  // of block_[0] in the input
+  bool block_fresh_ = false;       // loaded by `peek`, not yet offered
+  bool ended_ = false;             // what is offered now is a made-up end marker
+  std::int64_t end_ = -1;          // the input is taken to end here; -1: where it ends
   const std::uint8_t* memory_ = nullptr;
   std::size_t memory_bytes_ = 0;
   int descriptor_ = -1;
-  std::int64_t first_ = -1;              // the descriptor's position at the start; -1: cannot seek
+  std::int64_t first_ = -1;  // the descriptor's position at the start; -1: cannot seek
   std::int64_t length_ = -1;
   std::vector<std::uint8_t> buffer_;
 };

@@ -30,8 +30,8 @@ struct JpegInfo {
   bool adobe = false;
   bool icc_dropped = false;  // the profile described CMYK samples and the output is RGB
   std::vector<QuantisationTable> quantisation;  // one a component, as the file orders them
-  int estimated_quality = 0;   // 1..100 on the scale of the Independent JPEG Group; 0 unknown
-  bool quality_exact = false;  // the tables are the ones that quality gives
+  int estimated_quality = 0;       // 1..100 on the scale of the Independent JPEG Group; 0 unknown
+  bool quality_exact = false;      // the tables are the ones that quality gives
   std::int64_t decoder_bytes = 0;  // libjpeg's own memory for this picture, an upper estimate
 };
 

@@ -27,8 +27,8 @@ MemoryUse memory_use(std::int64_t rows, std::int64_t columns, const Sampling* sa
     const std::int64_t blocks_across = units_across * sampling[c].horizontal;
     const std::int64_t blocks_down = units_down * sampling[c].vertical;
     if (whole_frame) {
-      use.coefficients += blocks_across * blocks_down * DCTSIZE2 *
-                          static_cast<std::int64_t>(sizeof(JCOEF));
+      use.coefficients +=
+          blocks_across * blocks_down * DCTSIZE2 * static_cast<std::int64_t>(sizeof(JCOEF));
     }
     // Two block rows of samples (one with its context above and below), then the rows of a group
     // at full width before and after the colour conversion.

@@ -48,8 +48,8 @@ struct Metadata {
 };
 
 bool is_exif(const MetadataSegment& segment) noexcept;
-bool is_xmp(const MetadataSegment& segment) noexcept;           // the main packet, not an extension
-bool is_icc(const MetadataSegment& segment) noexcept;           // one chunk of a profile
+bool is_xmp(const MetadataSegment& segment) noexcept;  // the main packet, not an extension
+bool is_icc(const MetadataSegment& segment) noexcept;  // one chunk of a profile
 bool is_multi_picture(const MetadataSegment& segment) noexcept;  // APP2 "MPF"
 
 bool has_xmp(const Metadata& metadata) noexcept;

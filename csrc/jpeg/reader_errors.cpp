@@ -19,8 +19,8 @@ void ScanlineReader::Impl::refuse(const std::string& reason) const {
 }
 
 std::string ScanlineReader::Impl::where() const {
-  std::string text = "at scanline " + std::to_string(broken_scanline()) + " of " +
-                     std::to_string(info.rows);
+  std::string text =
+      "at scanline " + std::to_string(broken_scanline()) + " of " + std::to_string(info.rows);
   if (whole_frame()) {
     text += " in scan " + std::to_string(decoder.input_scan_number);
   }
@@ -52,8 +52,9 @@ void ScanlineReader::Impl::throw_failure() {
     c.wanted = info.decoder_bytes;
     c.allowed = options.limits.max_memory_bytes;
     throw Error(ErrorKind::kMemoryBudget,
-                name() + ": libjpeg needs more memory than allowed to decode it; raise "
-                         "max_memory_bytes or convert the file to baseline",
+                name() +
+                    ": libjpeg needs more memory than allowed to decode it; raise "
+                    "max_memory_bytes or convert the file to baseline",
                 c);
   }
   if (!header_done) {
@@ -94,8 +95,9 @@ void ScanlineReader::Impl::throw_header_failure() const {
     case JERR_SOF_UNSUPPORTED:
       refuse("a lossless or hierarchical JPEG (" + words + "); convert it to baseline");
     case JERR_ARITH_NOTIMPL:
-      refuse("an arithmetic-coded JPEG, which this libjpeg cannot decode; convert it to Huffman "
-             "coding");
+      refuse(
+          "an arithmetic-coded JPEG, which this libjpeg cannot decode; convert it to Huffman "
+          "coding");
     case JERR_EMPTY_IMAGE:
       refuse("declares no rows or no columns");
     case JERR_IMAGE_TOO_BIG:

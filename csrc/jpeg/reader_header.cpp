@@ -163,8 +163,8 @@ void ScanlineReader::Impl::describe_header() {
   for (int i = 0; i < info.components; ++i) {
     sampling[i] = {decoder.comp_info[i].h_samp_factor, decoder.comp_info[i].v_samp_factor};
   }
-  info.decoder_bytes = jpeg_internal::memory_use(info.rows, info.columns, sampling,
-                                                 info.components, info.multiple_scans)
+  info.decoder_bytes = jpeg_internal::memory_use(info.rows, info.columns, sampling, info.components,
+                                                 info.multiple_scans)
                            .total();
 }
 

@@ -216,7 +216,7 @@ void ScanlineReader::Impl::note_damage() noexcept {
 // libjpeg can step over, salvage starts again with an input that ends where all was well.
 void ScanlineReader::Impl::start() {
   for (;;) {
-    decoder.out_color_space = info.bands == 1          ? JCS_GRAYSCALE
+    decoder.out_color_space = info.bands == 1        ? JCS_GRAYSCALE
                               : info.components == 4 ? JCS_CMYK
                                                      : JCS_RGB;
     if (run_guarded(guard, start_step, this)) {
@@ -256,9 +256,13 @@ int ScanlineReader::Impl::read(int count, std::uint8_t* interleaved, std::ptrdif
   }
   int done = 0;
   if (phase == Phase::kRows) {
-    RowsRequest request{&decoder, ink_row.empty() ? nullptr : ink_row.data(),
+    RowsRequest request{&decoder,
+                        ink_row.empty() ? nullptr : ink_row.data(),
                         decoder.saw_Adobe_marker != FALSE,
-                        interleaved, row_stride, count, 0};
+                        interleaved,
+                        row_stride,
+                        count,
+                        0};
     const bool sound = run_guarded(guard, rows_step, &request);
     done = request.done;
     rows_read += done;

@@ -1,9 +1,9 @@
 // Reads a JPEG a few scanlines at a time, from memory or from a file that is never held whole.
 //
-// Memory: one 64 KiB buffer for file input, plus what libjpeg needs, `info().decoder_bytes` at most:
-// a few block rows for a baseline file, 2 bytes a coefficient of the whole frame for a progressive
-// or multi-scan one (3 bytes a pixel at 4:2:0, 6 at 4:4:4). All limits are checked on the header,
-// before any of it is allocated. An interleaved frame is never held.
+// Memory: one 64 KiB buffer for file input, plus what libjpeg needs, `info().decoder_bytes` at
+// most: a few block rows for a baseline file, 2 bytes a coefficient of the whole frame for a
+// progressive or multi-scan one (3 bytes a pixel at 4:2:0, 6 at 4:4:4). All limits are checked on
+// the header, before any of it is allocated. An interleaved frame is never held.
 //
 // Errors: kInputImage for what is not a readable JPEG or is over a limit, kTruncatedJpeg (with the
 // scanline) for a file that ends or breaks early, kMemoryBudget, and kIo with errno. What libjpeg
@@ -53,9 +53,9 @@ class ScanlineReader {
   const Metadata& metadata() const noexcept;
 
   // Reads the next `count` rows, fewer at the end of the frame, none after it; returns how many.
-  // `interleaved` receives info().bands bytes a pixel, rows `row_stride` bytes apart. After an error
-  // the rows of that call are undefined and every further call ends in the same error. The call
-  // that delivers the last row also reads up to the end-of-image marker.
+  // `interleaved` receives info().bands bytes a pixel, rows `row_stride` bytes apart. After an
+  // error the rows of that call are undefined and every further call ends in the same error. The
+  // call that delivers the last row also reads up to the end-of-image marker.
   int read_rows(int count, std::uint8_t* interleaved, std::ptrdiff_t row_stride);
 
   int rows_read() const noexcept;

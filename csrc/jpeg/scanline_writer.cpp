@@ -167,8 +167,7 @@ void ScanlineWriter::Impl::start_step(void* self) {
   }
   jpeg_start_compress(&e, TRUE);
   for (const MetadataSegment& segment : my.options.metadata.segments) {
-    jpeg_write_marker(&e, segment.marker,
-                      reinterpret_cast<const JOCTET*>(segment.payload.data()),
+    jpeg_write_marker(&e, segment.marker, reinterpret_cast<const JOCTET*>(segment.payload.data()),
                       static_cast<unsigned>(segment.payload.size()));
   }
 }
@@ -223,8 +222,7 @@ void ScanlineWriter::Impl::open(int image_rows, int image_columns, int image_ban
   check_metadata(options.metadata);
   const bool whole_frame = options.progressive || options.optimise;
   const jpeg_internal::Sampling sampling[3] = {luma_sampling(options.subsampling, bands), {}, {}};
-  encoder_bytes =
-      jpeg_internal::memory_use(rows, columns, sampling, bands, whole_frame).total();
+  encoder_bytes = jpeg_internal::memory_use(rows, columns, sampling, bands, whole_frame).total();
   if (encoder_bytes > options.max_memory_bytes) {
     ErrorContext context;
     context.path = path;
@@ -232,7 +230,9 @@ void ScanlineWriter::Impl::open(int image_rows, int image_columns, int image_ban
     context.allowed = options.max_memory_bytes;
     throw Error(ErrorKind::kMemoryBudget,
                 std::string("encoding a ") +
-                    (options.progressive ? "progressive " : whole_frame ? "optimised " : "") +
+                    (options.progressive ? "progressive "
+                     : whole_frame       ? "optimised "
+                                         : "") +
                     "JPEG of " + std::to_string(columns) + "x" + std::to_string(rows) +
                     " pixels takes " + std::to_string(encoder_bytes) + " bytes in libjpeg, " +
                     std::to_string(options.max_memory_bytes) +

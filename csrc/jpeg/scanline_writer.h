@@ -30,8 +30,8 @@ struct WriterOptions {
   bool optimise = false;  // Huffman tables fitted to the frame; implied by progressive
   int restart_rows = 0;   // restart marker after so many rows of blocks; 0 none, at most 65535
   Metadata metadata;      // written after the JFIF header, in order, unchanged
-  std::int64_t max_memory_bytes = 64LL << 20;    // libjpeg's own memory
-  std::int64_t max_output_bytes = 1LL << 32;     // of a picture written into memory
+  std::int64_t max_memory_bytes = 64LL << 20;  // libjpeg's own memory
+  std::int64_t max_output_bytes = 1LL << 32;   // of a picture written into memory
 };
 
 class ScanlineWriter {

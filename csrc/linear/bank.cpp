@@ -51,8 +51,7 @@ void luma_row(const SampleKernels& samples, std::span<const PlaneView> planes, i
 }
 
 void run_bank(Passes& passes, const PlaneSizes& sizes, const Otf& otf, const Bank& bank,
-              const PieceRows& capture, std::span<const PlaneView> planes,
-              const Placement& place) {
+              const PieceRows& capture, std::span<const PlaneView> planes, const Placement& place) {
   const SampleKernels& samples = sample_kernels();
   const std::size_t bands = capture.bands();
   ensure(bands == 1 || bands == 3, "a capture of other than one or three bands");

@@ -1,5 +1,5 @@
-// All planes of a bank of linear filters, of one piece of a strip: one forward transform a colour, one
-// inverse a restored plane. What they are is told in restoration/wiener.py.
+// All planes of a bank of linear filters, of one piece of a strip: one forward transform a colour,
+// one inverse a restored plane. What they are is told in restoration/wiener.py.
 #pragma once
 
 #include <span>
@@ -30,7 +30,7 @@ struct Placement {
   // Weights of the piece's rows and of the stored columns; empty: 1.
   std::span<const float> row_weights;
   std::span<const float> column_weights;
-  bool add = false;    // to what the planes hold
+  bool add = false;  // to what the planes hold
 };
 
 // `capture` has 1 or 3 bands and as many columns as the piece; `planes` the base plane in the

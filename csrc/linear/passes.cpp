@@ -102,9 +102,10 @@ namespace {
 // Continues a block's columns: rows that follow the plane's.
 void extend(const Extension& axis, const SampleKernels& samples, float* data) {
   for (std::size_t i = 0; i < axis.fade.size(); ++i) {
-    samples.blend(data + std::ptrdiff_t{axis.ahead[i]} * kElement,
-                  data + std::ptrdiff_t{axis.behind[i]} * kElement, axis.fade[i], kElement,
-                  data + (std::ptrdiff_t{axis.samples} + static_cast<std::ptrdiff_t>(i)) * kElement);
+    samples.blend(
+        data + std::ptrdiff_t{axis.ahead[i]} * kElement,
+        data + std::ptrdiff_t{axis.behind[i]} * kElement, axis.fade[i], kElement,
+        data + (std::ptrdiff_t{axis.samples} + static_cast<std::ptrdiff_t>(i)) * kElement);
   }
 }
 

@@ -1,11 +1,11 @@
 // The passes over a plane's spectrum: rows forward, columns, rows back.
 //
-// Rows are worked on sixteen at a time and columns a block at a time, whatever thread does it, so the
-// result does not depend on how many there are.
+// Rows are worked on sixteen at a time and columns a block at a time, whatever thread does it, so
+// the result does not depend on how many there are.
 //
-// A checked pass sums a spectrum's words as it writes them and as the next one reads them: a bit that
-// flips in memory in between would add one wave to the whole frame, and throws Error (kIntegrity).
-// What is summed is what is used.
+// A checked pass sums a spectrum's words as it writes them and as the next one reads them: a bit
+// that flips in memory in between would add one wave to the whole frame, and throws Error
+// (kIntegrity). What is summed is what is used.
 #pragma once
 
 #include <atomic>
@@ -44,8 +44,8 @@ using AfterBlock = std::function<void()>;
 
 class Passes {
  public:
-  // `scratch` holds sizes.scratch_bytes() bytes, aligned to 64. Everything is borrowed. Takes memory
-  // of its own for the workers: about 200 bytes for each padded column and worker.
+  // `scratch` holds sizes.scratch_bytes() bytes, aligned to 64. Everything is borrowed. Takes
+  // memory of its own for the workers: about 200 bytes for each padded column and worker.
   Passes(const PlaneSizes& sizes, Executor& executor, std::span<std::byte> scratch, bool checked,
          AfterBlock after_block = {});
 

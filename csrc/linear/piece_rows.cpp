@@ -13,9 +13,9 @@ PieceRows::PieceRows(std::span<const PlaneView> planes, int first, int columns, 
       first_(first),
       columns_(columns),
       step_(step_of(planes[0].type)),
-      extension_(planes[0].columns,
-                 first < 0 || first + columns > planes[0].columns ? padded_columns
-                                                                  : planes[0].columns) {
+      extension_(planes[0].columns, first < 0 || first + columns > planes[0].columns
+                                        ? padded_columns
+                                        : planes[0].columns) {
   const int frame = planes[0].columns;
   if (columns < 1 || padded_columns < frame || first < -frame || first + columns > 2 * frame ||
       first >= frame || first + columns <= 0) {

@@ -10,9 +10,9 @@
 
 namespace imagine_deblur::linear {
 
-// A piece may begin before the frame's first column and end behind its last: there it shows what the
-// frame's own extension would hold, which is continued periodically. So a filter sees at the frame's
-// ends what it would see of the whole frame.
+// A piece may begin before the frame's first column and end behind its last: there it shows what
+// the frame's own extension would hold, which is continued periodically. So a filter sees at the
+// frame's ends what it would see of the whole frame.
 class PieceRows {
  public:
   // `planes` hold the frame's columns, of one type, and are borrowed. The piece begins at column

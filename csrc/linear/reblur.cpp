@@ -7,8 +7,17 @@
 namespace imagine_deblur::linear {
 namespace {
 
-enum Sum { kResidual2, kCapture, kCapture2, kRestored, kRestored2, kReblurred, kReblurred2, kAcross,
-           kDown };
+enum Sum {
+  kResidual2,
+  kCapture,
+  kCapture2,
+  kRestored,
+  kRestored2,
+  kReblurred,
+  kReblurred2,
+  kAcross,
+  kDown
+};
 
 // Places along an axis counted from the middle of their block, the last block as it is.
 float place(int index, int length) noexcept {
@@ -98,8 +107,8 @@ void Reblur::store(int first, int count, float* rows, std::ptrdiff_t stride) {
                            static_cast<std::size_t>(start) * sample_bytes(plane.type);
       }
       luma_row(samples_, shown, row, width, capture);
-      const RowSums found = samples_.compare(capture, rows + r * stride + start,
-                                             column_place_.data() + start, width);
+      const RowSums found =
+          samples_.compare(capture, rows + r * stride + start, column_place_.data() + start, width);
       at(kResidual2, run)[block] += found.residual2;
       at(kCapture, run)[block] += found.capture;
       at(kCapture2, run)[block] += found.capture2;

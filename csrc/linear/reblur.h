@@ -1,5 +1,5 @@
-// A restored picture, blurred again and compared with the capture block by block: the sums from which
-// restoration/reblur_check.py decides.
+// A restored picture, blurred again and compared with the capture block by block: the sums from
+// which restoration/reblur_check.py decides.
 #pragma once
 
 #include <span>

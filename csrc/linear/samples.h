@@ -17,15 +17,15 @@ enum class GainKind { kOtf, kWiener, kTables };
 
 // Layout of an OTF's values in one block.
 enum class OtfLayout {
-  kRadial,    // real, a table over radial frequency
-  kReal,      // real, all rows
-  kComplex,   // complex, all rows: sixteen real parts, sixteen imaginary parts
+  kRadial,   // real, a table over radial frequency
+  kReal,     // real, all rows
+  kComplex,  // complex, all rows: sixteen real parts, sixteen imaginary parts
 };
 
 struct GainBlock {
   GainKind kind = GainKind::kOtf;
   OtfLayout layout = OtfLayout::kRadial;
-  const float* otf = nullptr;             // this block's, or the table
+  const float* otf = nullptr;  // this block's, or the table
   int otf_entries = 0;
   float otf_entries_per_frequency = 0;
   const float* row_squared = nullptr;     // |f|^2 is row_squared[row] + column_squared[line]
@@ -54,12 +54,12 @@ constexpr float step_of(SampleType type) noexcept {
 
 // Sums over the columns of one block of pixels in one row.
 struct RowSums {
-  double residual2 = 0;   // (capture - reblurred)^2
+  double residual2 = 0;  // (capture - reblurred)^2
   double capture = 0;
   double capture2 = 0;
   double reblurred = 0;
   double reblurred2 = 0;
-  double across = 0;      // reblurred times the place in the block
+  double across = 0;  // reblurred times the place in the block
 };
 
 struct SampleKernels {

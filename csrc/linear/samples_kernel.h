@@ -269,8 +269,15 @@ RowSums compare(const float* capture, const float* reblurred, const float* place
 }  // namespace
 
 extern const SampleKernels kKernels;
-const SampleKernels kKernels{SAMPLES_NAME(SAMPLES_NAMESPACE), &accumulate, &store,   &scale,
-                             &blend,                          &copy_summed, &sum,    &multiply,
-                             &moments,                        &compare};
+const SampleKernels kKernels{SAMPLES_NAME(SAMPLES_NAMESPACE),
+                             &accumulate,
+                             &store,
+                             &scale,
+                             &blend,
+                             &copy_summed,
+                             &sum,
+                             &multiply,
+                             &moments,
+                             &compare};
 
 }  // namespace imagine_deblur::linear::SAMPLES_NAMESPACE

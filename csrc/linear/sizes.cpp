@@ -66,8 +66,8 @@ std::size_t scratch_bytes(const Size& size) noexcept {
 std::size_t worker_bytes(const Size& size) noexcept {
   const std::size_t elements =
       static_cast<std::size_t>(spectrum_blocks(size.padded_columns)) * fft::kLines;
-  const std::size_t rows = elements * fft::kElement +
-                           static_cast<std::size_t>(size.padded_columns) * fft::kLines;
+  const std::size_t rows =
+      elements * fft::kElement + static_cast<std::size_t>(size.padded_columns) * fft::kLines;
   const std::size_t columns = static_cast<std::size_t>(size.padded_rows) * fft::kElement;
   return sizeof(float) * std::max(rows, columns);
 }

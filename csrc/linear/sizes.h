@@ -1,10 +1,10 @@
 // Sizes of the transforms of one plane, and the tables they need.
 //
-// A plane of `rows` x `columns` samples is continued smoothly to `padded_rows` x `padded_columns`, so
-// that a Fourier filter sees no edge: by its own reflection on both sides (the edge sample is not
-// repeated), with a raised cosine between the two over the middle half of the gap. Near the frame the
-// extension is the plain reflection, which is exact for a scene blurred by a symmetric PSF under
-// reflection and a natural guess for any other.
+// A plane of `rows` x `columns` samples is continued smoothly to `padded_rows` x `padded_columns`,
+// so that a Fourier filter sees no edge: by its own reflection on both sides (the edge sample is
+// not repeated), with a raised cosine between the two over the middle half of the gap. Near the
+// frame the extension is the plain reflection, which is exact for a scene blurred by a symmetric
+// PSF under reflection and a natural guess for any other.
 //
 // Spectra lie in blocks of sixteen frequencies along the columns' axis; a block holds, row after
 // row, sixteen real parts and sixteen imaginary parts, so that columns are transformed in place.
@@ -65,8 +65,8 @@ class PlaneSizes {
   const Extension& row_axis() const noexcept { return row_axis_; }
   const Extension& column_axis() const noexcept { return column_axis_; }
 
-  // Squares of the frequencies in (cycles/px)^2: of each padded row; of each column, padded to whole
-  // blocks.
+  // Squares of the frequencies in (cycles/px)^2: of each padded row; of each column, padded to
+  // whole blocks.
   const std::vector<float>& row_squared() const noexcept { return row_squared_; }
   const std::vector<float>& column_squared() const noexcept { return column_squared_; }
 

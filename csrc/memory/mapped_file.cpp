@@ -71,7 +71,7 @@ int allocate(int file, std::size_t offset, std::size_t bytes) noexcept {
 }
 
 bool is_tmpfs(int file) noexcept {
-  struct statfs about {};
+  struct statfs about{};
   return fstatfs(file, &about) == 0 && static_cast<long>(about.f_type) == kTmpfsMagic;
 }
 
@@ -114,7 +114,7 @@ std::string default_folder() {
 }
 
 std::int64_t free_bytes(const std::string& folder) {
-  struct statvfs about {};
+  struct statvfs about{};
   if (statvfs(folder.c_str(), &about) != 0) {
     refuse_io(folder, "cannot ask for the free space", errno);
   }
@@ -151,8 +151,8 @@ MappedFile MappedFile::in_folder(std::size_t bytes, const std::string& folder) {
 MappedFile MappedFile::anonymous(std::size_t bytes) {
   MappedFile made;
   made.bytes_ = round_up_to_page(std::max<std::size_t>(bytes, 1));
-  void* const mapped = mmap(nullptr, made.bytes_, PROT_READ | PROT_WRITE,
-                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* const mapped =
+      mmap(nullptr, made.bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapped == MAP_FAILED) {
     refuse_memory("", made.bytes_, -1, "choose a smaller budget or a folder to back the memory");
   }

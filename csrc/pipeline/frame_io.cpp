@@ -53,8 +53,9 @@ void interleave_row(const FrameShape& shape, int frame_row, int first_column,
 
 void ArraySource::read(RowRange rows, std::span<const PlaneWindow> planes) {
   for (int row = rows.first; row < rows.last; ++row) {
-    deinterleave_row(view_.shape, static_cast<const std::byte*>(view_.data) + row * view_.row_stride,
-                     row, planes);
+    deinterleave_row(view_.shape,
+                     static_cast<const std::byte*>(view_.data) + row * view_.row_stride, row,
+                     planes);
   }
 }
 

@@ -20,8 +20,8 @@ class FrameSource {
  public:
   virtual ~FrameSource() = default;
   virtual FrameShape shape() const = 0;
-  // Delivers the next rows; `rows.first` is where the last call ended, or further down where the rows
-  // between are not needed. One plane per band, the rows must be inside their windows.
+  // Delivers the next rows; `rows.first` is where the last call ended, or further down where the
+  // rows between are not needed. One plane per band, the rows must be inside their windows.
   virtual void read(RowRange rows, std::span<const PlaneWindow> planes) = 0;
 };
 
@@ -57,8 +57,8 @@ class ArraySource final : public FrameSource {
   InterleavedView view_;
 };
 
-// Writes to an array somebody else owns, which shows the frame from a row and a column on; what lies
-// outside it is left out.
+// Writes to an array somebody else owns, which shows the frame from a row and a column on; what
+// lies outside it is left out.
 class ArraySink final : public FrameSink {
  public:
   explicit ArraySink(const InterleavedView& view, int first_row = 0, int first_column = 0)

@@ -28,15 +28,14 @@ struct Parts {
   explicit Parts(const FramePlan& plan)
       : capture(planes_bytes(plan.bands, plan.plane_bytes(plan.window_rows(),
                                                           plan.tiles.frame_columns(), plan.type))),
-        base(planes_bytes(plan.kept_planes(),
-                          plan.plane_bytes(plan.plane_rows(), plan.tiles.frame_columns(),
-                                           plan.linear_type()))),
-        others(planes_bytes(plan.linear_planes - plan.kept_planes(),
-                            plan.plane_bytes(plan.plane_rows(), plan.group_columns(),
-                                             plan.linear_type()))),
+        base(planes_bytes(
+            plan.kept_planes(),
+            plan.plane_bytes(plan.plane_rows(), plan.tiles.frame_columns(), plan.linear_type()))),
+        others(planes_bytes(
+            plan.linear_planes - plan.kept_planes(),
+            plan.plane_bytes(plan.plane_rows(), plan.group_columns(), plan.linear_type()))),
         restored(planes_bytes(plan.bands, plan.plane_bytes(plan.finished_rows(),
-                                                           plan.tiles.frame_columns(),
-                                                           plan.type))),
+                                                           plan.tiles.frame_columns(), plan.type))),
         scratch(plan.scratch_bytes > 0 ? BufferPool::footprint(plan.scratch_bytes) : 0),
         tile(BufferPool::footprint(plan.input_bytes()) +
              BufferPool::footprint(plan.output_bytes())),
@@ -65,8 +64,8 @@ void FramePlan::check() const {
                          std::to_string(planes));
   }
   if (output_bands != bands && !(output_bands == 3 && bands == 1)) {
-    refuse("engine", "the engine makes " + std::to_string(output_bands) +
-                         " bands, the frame has " + std::to_string(bands));
+    refuse("engine", "the engine makes " + std::to_string(output_bands) + " bands, the frame has " +
+                         std::to_string(bands));
   }
   if ((bands != 1 && bands != 3) || linear_planes < 0 || margin_rows < 0) {
     refuse("bands", "1 or 3 bands, and numbers of planes and rows that are not negative");

@@ -1,8 +1,8 @@
 // How one frame runs: tiles, strips, planes and bytes. A plain value, decided once before anything
 // is allocated; the pipeline asks nobody else.
 //
-// A frame is cut into strips of whole rows of tiles. A strip's linear planes are made for a group of
-// columns of tiles at a time; most frames are one strip of one group.
+// A frame is cut into strips of whole rows of tiles. A strip's linear planes are made for a group
+// of columns of tiles at a time; most frames are one strip of one group.
 #pragma once
 
 #include <cstddef>
@@ -26,8 +26,8 @@ struct FramePlan {
   int group_width = 1 << 24;     // columns of tiles; the last group may have fewer
   int margin_rows = 0;           // capture rows above and below the planes of one of several strips
   std::size_t scratch_bytes = 0;  // of the linear stage
-  bool drop_memory = false;      // give memory back as soon as its content is dead
-  bool require_numbers = false;  // refuse an engine that answers NaN or infinite values
+  bool drop_memory = false;       // give memory back as soon as its content is dead
+  bool require_numbers = false;   // refuse an engine that answers NaN or infinite values
 
   // Throws kOptions for inputs and bands that do not exist, and for groups of tiles that blend.
   void check() const;

@@ -1,4 +1,5 @@
-// The global linear stage: what runs on whole strips before the tiles, and looks at them afterwards.
+// The global linear stage: what runs on whole strips before the tiles, and looks at them
+// afterwards.
 #pragma once
 
 #include <cstddef>
@@ -13,15 +14,15 @@ namespace imagine_deblur {
 struct Strip {
   int index = 0;
   int count = 1;
-  RowRange window;    // rows of the capture in memory
-  RowRange planes;    // rows of the linear planes, inside `window`
-  RowRange columns;   // columns in which the linear planes are made
-  RowRange finished;  // rows of the restored planes
+  RowRange window;            // rows of the capture in memory
+  RowRange planes;            // rows of the linear planes, inside `window`
+  RowRange columns;           // columns in which the linear planes are made
+  RowRange finished;          // rows of the restored planes
   RowRange finished_columns;  // of them that tiles restored; beside them the base planes show
   int group_columns = 0;      // most `columns` of any part of the frame
-  std::span<const PlaneWindow> capture;   // one per band, the frame's sample type
-  // kFixed16 for uint8 frames, kFloat32 for float32 ones, of `columns`; in the review the first bands
-  // alone, of the whole frame.
+  std::span<const PlaneWindow> capture;  // one per band, the frame's sample type
+  // kFixed16 for uint8 frames, kFloat32 for float32 ones, of `columns`; in the review the first
+  // bands alone, of the whole frame.
   std::span<const PlaneWindow> linear;
   std::span<const PlaneWindow> restored;  // one per band, the frame's sample type
   std::span<std::byte> scratch;

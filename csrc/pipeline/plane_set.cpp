@@ -11,12 +11,11 @@ PlaneSet::PlaneSet(BufferPool& pool, const char* name, int count, Most most,
     : stride_(static_cast<std::ptrdiff_t>(most.columns) *
               static_cast<std::ptrdiff_t>(sample_bytes(type))) {
   for (int i = 0; i < count; ++i) {
-    leases_.push_back(pool.lease(name + std::to_string(i),
-                                 static_cast<std::size_t>(stride_) *
-                                     static_cast<std::size_t>(most.rows)));
-    windows_.push_back(
-        {PlaneView{leases_.back().data(), type, most.rows, most.columns, stride_}, 0, shape.rows,
-         0, shape.columns});
+    leases_.push_back(
+        pool.lease(name + std::to_string(i),
+                   static_cast<std::size_t>(stride_) * static_cast<std::size_t>(most.rows)));
+    windows_.push_back({PlaneView{leases_.back().data(), type, most.rows, most.columns, stride_}, 0,
+                        shape.rows, 0, shape.columns});
   }
 }
 

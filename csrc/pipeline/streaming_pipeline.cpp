@@ -36,8 +36,7 @@ void require_numbers(std::span<const float> samples, const Tile& tile) {
   if (none == 0.0F) return;
   throw Error(ErrorKind::kEngine,
               "the network answers NaN or infinite values in the tile at row " +
-                  std::to_string(tile.read.top) + ", column " +
-                  std::to_string(tile.read.left) +
+                  std::to_string(tile.read.top) + ", column " + std::to_string(tile.read.left) +
                   ": use another network, or leave the reblur check on, which replaces them");
 }
 
@@ -90,9 +89,9 @@ class FrameRun {
         inputs_(plan.inputs.size()) {
     if (plan.tiles.blends()) {
       blend_memory_ = pool.lease("blender", plan.blender_bytes());
-      blender_.emplace(plan.tiles, plan.bands,
-                       std::span<float>(blend_memory_.as<float>(),
-                                        plan.blender_bytes() / sizeof(float)));
+      blender_.emplace(
+          plan.tiles, plan.bands,
+          std::span<float>(blend_memory_.as<float>(), plan.blender_bytes() / sizeof(float)));
     }
     capture_.show({0, 0});
     const Rect region = plan.tiles.region();

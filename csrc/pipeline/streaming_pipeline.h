@@ -8,9 +8,9 @@
 //   review  the linear stage looks at the result and may replace blocks
 //   write   finished rows leave
 //
-// Nothing is allocated after the first strip begins: planes and buffers are leased from the pool, of
-// the size of the largest strip, and what is dead makes room for what follows. Engines may use threads
-// of their own.
+// Nothing is allocated after the first strip begins: planes and buffers are leased from the pool,
+// of the size of the largest strip, and what is dead makes room for what follows. Engines may use
+// threads of their own.
 #pragma once
 
 #include <functional>
@@ -28,9 +28,9 @@ namespace imagine_deblur {
 // Fraction done, in [0, 1]; returning false ends the run with kCancelled. May throw.
 using KeepGoing = std::function<bool(double)>;
 
-// Runs one frame from `source` to `sink` as `plan` says. `linear` may be null. Throws kOptions for a
-// plan of another frame or engine, kMemoryBudget for a pool with less room than the plan takes, and
-// whatever its parts throw.
+// Runs one frame from `source` to `sink` as `plan` says. `linear` may be null. Throws kOptions for
+// a plan of another frame or engine, kMemoryBudget for a pool with less room than the plan takes,
+// and whatever its parts throw.
 PipelineReport run_pipeline(FrameSource& source, FrameSink& sink, Engine& engine,
                             LinearStage* linear, BufferPool& pool, Executor& executor,
                             const FramePlan& plan, const KeepGoing& keep_going);

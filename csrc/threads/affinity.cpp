@@ -60,8 +60,7 @@ bool make_this_thread_polite(const Politeness& politeness) noexcept {
   bool granted = true;
   if (politeness.scheduling != Scheduling::kNormal) {
     const sched_param none{};
-    const int policy =
-        politeness.scheduling == Scheduling::kBatch ? SCHED_BATCH : SCHED_IDLE;
+    const int policy = politeness.scheduling == Scheduling::kBatch ? SCHED_BATCH : SCHED_IDLE;
     granted = sched_setscheduler(0, policy, &none) == 0;
   }
   if (politeness.nice != 0) {

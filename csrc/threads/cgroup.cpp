@@ -54,8 +54,8 @@ std::optional<Mount> find_mount(std::string_view mounts, int version, std::strin
     const std::vector<std::string_view> before = split(line.substr(0, dash), ' ');
     const std::vector<std::string_view> after = split(line.substr(dash + 3), ' ');
     if (before.size() < 5 || after.size() < 3) continue;
-    const bool matches = version == 2 ? after[0] == "cgroup2"
-                                      : after[0] == "cgroup" && lists(after[2], controller);
+    const bool matches =
+        version == 2 ? after[0] == "cgroup2" : after[0] == "cgroup" && lists(after[2], controller);
     if (matches) return Mount{unescape(before[3]), unescape(before[4])};
   }
   return std::nullopt;

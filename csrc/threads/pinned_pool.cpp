@@ -89,8 +89,8 @@ void PinnedPool::stop() noexcept {
 
 void PinnedPool::work(int worker, const PinnedPoolOptions& options) {
   const auto at = static_cast<std::size_t>(worker);
-  const bool pinned = options.pin && at < options.processors.size() &&
-                      pin_this_thread(options.processors[at]);
+  const bool pinned =
+      options.pin && at < options.processors.size() && pin_this_thread(options.processors[at]);
   const bool polite = make_this_thread_polite(options.politeness);
 
   std::unique_lock lock(mutex_);

@@ -52,7 +52,7 @@ class PinnedPool final : public Executor {
 
   std::mutex turn_;  // held by the thread whose parallel_for runs
 
-  std::mutex mutex_;  // guards everything down to the blank line
+  std::mutex mutex_;                  // guards everything down to the blank line
   std::condition_variable wake_;      // a new call, or stopping
   std::condition_variable finished_;  // busy_ or starting_ reached 0
   std::uint64_t call_ = 0;            // counts calls of parallel_for

@@ -87,10 +87,9 @@ GroupMemory memory_of(const ControlGroup& group) {
   const std::optional<std::int64_t> usage =
       number(newer ? "memory.current" : "memory.usage_in_bytes");
   if (!usage) return found;
-  const std::int64_t reclaimable =
-      find_number(read_small_file(group.folder + "/memory.stat"),
-                  newer ? "inactive_file" : "total_inactive_file")
-          .value_or(0);
+  const std::int64_t reclaimable = find_number(read_small_file(group.folder + "/memory.stat"),
+                                               newer ? "inactive_file" : "total_inactive_file")
+                                       .value_or(0);
   const std::int64_t used = std::max<std::int64_t>(*usage - reclaimable, 0);
   found.room = std::max<std::int64_t>(*found.limit - used, 0);
   return found;

@@ -52,8 +52,7 @@ void store_core(const float* chw, const Tile& tile, std::span<const PlaneWindow>
   for (const PlaneWindow& plane : planes) {
     const float* from = core;
     for (int r = tile.core.top; r < tile.core.bottom; ++r, from += columns) {
-      store_samples(from, tile.core.columns(), plane.view.type, plane.frame_row(r),
-                    tile.core.left);
+      store_samples(from, tile.core.columns(), plane.view.type, plane.frame_row(r), tile.core.left);
     }
     core += band;
   }

@@ -57,9 +57,9 @@ class RowBlender {
   const TilePlan& plan_;
   BlendWindow window_;
   int bands_;
-  int sum_rows_;           // rows of the tallest write rectangle
-  std::span<float> sum_;   // (bands, sum_rows_, frame columns): this row of tiles
-  std::span<float> carry_; // (bands, 2 * overlap, frame columns): what the row above left
+  int sum_rows_;             // rows of the tallest write rectangle
+  std::span<float> sum_;     // (bands, sum_rows_, frame columns): this row of tiles
+  std::span<float> carry_;   // (bands, 2 * overlap, frame columns): what the row above left
   std::vector<char> added_;  // by tile column; each element is written by that tile's thread only
   int tile_row_ = 0;
 };

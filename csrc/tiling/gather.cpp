@@ -37,8 +37,8 @@ template <typename Sample>
 void gather_rows(const TileInput& input, const Rect& read, float* out, std::ptrdiff_t out_stride) {
   for (int r = read.top; r < read.bottom; ++r, out += out_stride) {
     const void* row = input.plane.frame_row(reflect(r, input.plane.frame_rows));
-    gather_row(static_cast<const Sample*>(row), input.plane.first_column,
-               input.plane.frame_columns, read.left, read.right, input.offset, out);
+    gather_row(static_cast<const Sample*>(row), input.plane.first_column, input.plane.frame_columns,
+               read.left, read.right, input.offset, out);
   }
 }
 

@@ -8,8 +8,8 @@
 
 namespace imagine_deblur {
 
-// Rows [first_row, first_row + view.rows) and columns [first_column, first_column + view.columns) of
-// a plane that has `frame_rows` rows and `frame_columns` columns. Does not own.
+// Rows [first_row, first_row + view.rows) and columns [first_column, first_column + view.columns)
+// of a plane that has `frame_rows` rows and `frame_columns` columns. Does not own.
 struct PlaneWindow {
   PlaneView view;
   int first_row = 0;

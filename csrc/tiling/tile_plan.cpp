@@ -51,8 +51,9 @@ RowRange TilePlan::Axis::source(int i) const noexcept { return reflected_range(r
 TilePlan::Axis TilePlan::plan_axis(const char* field, int frame, RowRange region, int tile,
                                    int overlap, int halo, int unit, bool may_shrink) {
   if (region.first < 0 || region.empty() || region.last > frame || region.first % unit != 0) {
-    refuse("region", "a region that is empty, leaves the frame or does not begin on a multiple of " +
-                         std::to_string(unit));
+    refuse("region",
+           "a region that is empty, leaves the frame or does not begin on a multiple of " +
+               std::to_string(unit));
   }
   Axis axis;
   axis.frame = frame;
@@ -107,8 +108,8 @@ TilePlan::TilePlan(int frame_rows, int frame_columns, const TileSpec& spec,
   check_length("halo_rows", spec.halo.rows, 0);
   check_length("halo_columns", spec.halo.columns, 0);
   check_length("multiple_of", spec.multiple_of, 1);
-  for (const auto& [field, length] : {std::pair{"tile_rows", spec.rows},
-                                      std::pair{"tile_columns", spec.columns}}) {
+  for (const auto& [field, length] :
+       {std::pair{"tile_rows", spec.rows}, std::pair{"tile_columns", spec.columns}}) {
     if (length % spec.multiple_of != 0) {
       refuse(field, std::string(field) + " is " + std::to_string(length) +
                         "; expected a multiple of " + std::to_string(spec.multiple_of) +
@@ -123,8 +124,9 @@ TilePlan::TilePlan(int frame_rows, int frame_columns, const TileSpec& spec,
                           spec.overlap, spec.halo.columns, spec.multiple_of, spec.may_shrink);
   const std::int64_t tiles = std::int64_t{vertical_.count} * horizontal_.count;
   if (tiles > std::numeric_limits<int>::max()) {
-    refuse("tile_rows", std::to_string(tiles) + " tiles are more than can be numbered; expected "
-                                                "larger tiles");
+    refuse("tile_rows", std::to_string(tiles) +
+                            " tiles are more than can be numbered; expected "
+                            "larger tiles");
   }
 }
 

@@ -47,13 +47,12 @@ BlendWindow::BlendWindow(const TilePlan& plan) {
     for (int i = 0; i < count; ++i) {
       const std::size_t begin = axis.begin[static_cast<std::size_t>(i)];
       const std::size_t end = axis.begin[static_cast<std::size_t>(i) + 1];
-      fill_weights(ramp, i > 0, i + 1 < count,
-                   std::span(axis.values).subspan(begin, end - begin));
+      fill_weights(ramp, i > 0, i + 1 < count, std::span(axis.values).subspan(begin, end - begin));
     }
     return axis;
   };
-  vertical_ = build(plan.grid_rows(), plan.overlap_rows(),
-                    [&plan](int i) { return plan.write_rows(i); });
+  vertical_ =
+      build(plan.grid_rows(), plan.overlap_rows(), [&plan](int i) { return plan.write_rows(i); });
   horizontal_ = build(plan.grid_columns(), plan.overlap_columns(),
                       [&plan](int i) { return plan.write_columns(i); });
 }

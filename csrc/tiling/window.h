@@ -22,9 +22,7 @@ class BlendWindow {
   explicit BlendWindow(const TilePlan& plan);
 
   // One weight per row of the write rectangle; in (0, 1].
-  std::span<const float> rows(int tile_row) const noexcept {
-    return vertical_.weights(tile_row);
-  }
+  std::span<const float> rows(int tile_row) const noexcept { return vertical_.weights(tile_row); }
   // One weight per column of the write rectangle; in (0, 1].
   std::span<const float> columns(int tile_column) const noexcept {
     return horizontal_.weights(tile_column);

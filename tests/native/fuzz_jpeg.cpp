@@ -44,8 +44,9 @@ Outcome outcome_of(Open open, int rows_at_a_time) {
                                   static_cast<std::size_t>(reader.info().bands);
     outcome.samples.resize(row_bytes * static_cast<std::size_t>(reader.info().rows));
     std::size_t row = 0;
-    while (const int got = reader.read_rows(rows_at_a_time, outcome.samples.data() + row * row_bytes,
-                                            static_cast<std::ptrdiff_t>(row_bytes))) {
+    while (const int got =
+               reader.read_rows(rows_at_a_time, outcome.samples.data() + row * row_bytes,
+                                static_cast<std::ptrdiff_t>(row_bytes))) {
       row += static_cast<std::size_t>(got);
     }
     require(row == static_cast<std::size_t>(reader.info().rows));
@@ -103,9 +104,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const Outcome memory =
         outcome_of([&] { return ScanlineReader::from_memory(data, size, options); }, 16);
     const int descriptor = file_holding(data, size);
-    require_same(memory, outcome_of(
-                             [&] { return ScanlineReader::from_descriptor(descriptor, options); },
-                             1));
+    require_same(
+        memory,
+        outcome_of([&] { return ScanlineReader::from_descriptor(descriptor, options); }, 1));
     if (!salvage) {
       require(!memory.salvaged);
       require_metadata_survives(memory.metadata);

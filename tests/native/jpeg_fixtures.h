@@ -24,9 +24,9 @@ struct Recipe {
   int quality = 90;
   bool progressive = false;
   bool optimise = false;
-  bool arithmetic = false;           // where the library can
+  bool arithmetic = false;  // where the library can
   int restart_rows = 0;
-  bool adobe_marker = true;          // for CMYK and YCCK
+  bool adobe_marker = true;           // for CMYK and YCCK
   std::vector<jpeg_scan_info> scans;  // empty: the library's choice
   std::vector<std::pair<int, Bytes>> segments;
   int density_unit = 0;

@@ -62,9 +62,9 @@ inline Bytes read_all(ScanlineReader& reader, int rows_at_a_time) {
   Bytes samples(row_bytes * static_cast<std::size_t>(reader.info().rows));
   int row = 0;
   for (;;) {
-    const int got = reader.read_rows(rows_at_a_time,
-                                     samples.data() + static_cast<std::size_t>(row) * row_bytes,
-                                     static_cast<std::ptrdiff_t>(row_bytes));
+    const int got =
+        reader.read_rows(rows_at_a_time, samples.data() + static_cast<std::size_t>(row) * row_bytes,
+                         static_cast<std::ptrdiff_t>(row_bytes));
     if (got == 0) {
       break;
     }

@@ -32,9 +32,7 @@ struct Frame {
                4),
         bytes(stride * static_cast<std::size_t>(shape.rows), std::byte{0xA5}) {}
 
-  InterleavedView view() {
-    return {bytes.data(), static_cast<std::ptrdiff_t>(stride), shape};
-  }
+  InterleavedView view() { return {bytes.data(), static_cast<std::ptrdiff_t>(stride), shape}; }
   std::byte* sample(int row, int column, int band) {
     const auto index = static_cast<std::size_t>(column) * static_cast<std::size_t>(shape.bands) +
                        static_cast<std::size_t>(band);
@@ -81,9 +79,9 @@ struct Frame {
 };
 
 inline double sample_of(const PlaneWindow& plane, int row, int column) {
-  const std::byte* at = plane.frame_row(row) + static_cast<std::ptrdiff_t>(column) *
-                                                   static_cast<std::ptrdiff_t>(
-                                                       sample_bytes(plane.view.type));
+  const std::byte* at =
+      plane.frame_row(row) + static_cast<std::ptrdiff_t>(column) *
+                                 static_cast<std::ptrdiff_t>(sample_bytes(plane.view.type));
   switch (plane.view.type) {
     case SampleType::kUint8:
       return std::to_integer<int>(*at) / 255.0;
@@ -101,9 +99,9 @@ inline double sample_of(const PlaneWindow& plane, int row, int column) {
 }
 
 inline void set_sample(const PlaneWindow& plane, int row, int column, double value) {
-  std::byte* at = plane.frame_row(row) + static_cast<std::ptrdiff_t>(column) *
-                                             static_cast<std::ptrdiff_t>(
-                                                 sample_bytes(plane.view.type));
+  std::byte* at =
+      plane.frame_row(row) + static_cast<std::ptrdiff_t>(column) *
+                                 static_cast<std::ptrdiff_t>(sample_bytes(plane.view.type));
   if (plane.view.type == SampleType::kFixed16) {
     const auto fixed = static_cast<std::int16_t>(std::lround(value * 4096.0));
     std::memcpy(at, &fixed, sizeof fixed);
@@ -144,8 +142,7 @@ class RowMeanStage final : public LinearStage {
       CHECK(capture.first_row == strip.window.first && capture.view.rows == strip.window.size());
       CHECK(linear.first_row == strip.planes.first && linear.view.rows == strip.planes.size());
       CHECK(linear.first_column == strip.columns.first &&
-            linear.view.columns == strip.columns.size() &&
-            linear.frame_columns == shape.columns);
+            linear.view.columns == strip.columns.size() && linear.frame_columns == shape.columns);
       for (int row = strip.window.first; row < strip.window.last; ++row) {
         for (int column = 0; column < shape.columns; ++column) {
           const double one = shape.type == SampleType::kUint8 ? 255.0 : 1.0;
@@ -209,14 +206,13 @@ class BoxEngine final : public Engine {
     for (int b = 0; b < spec_.input_planes; ++b) {
       for (int r = 0; r < spec_.tile_rows; ++r) {
         for (int c = 0; c < spec_.tile_columns; ++c) {
-          const bool inside = r >= h && r < spec_.tile_rows - h && c >= h &&
-                              c < spec_.tile_columns - h;
+          const bool inside =
+              r >= h && r < spec_.tile_rows - h && c >= h && c < spec_.tile_columns - h;
           float sum = 0;
           for (int i = -h; inside && i <= h; ++i) {
             for (int j = -h; j <= h; ++j) sum += input[at(b, r + i, c + j)];
           }
-          output[at(b, r, c)] =
-              inside ? sum * share : std::numeric_limits<float>::quiet_NaN();
+          output[at(b, r, c)] = inside ? sum * share : std::numeric_limits<float>::quiet_NaN();
         }
       }
     }
@@ -244,7 +240,7 @@ struct Cut {
 };
 
 inline FramePlan plan_of(const FrameShape& shape, const Engine& engine, const Cut& cut,
-                  const RowMeanStage* stage) {
+                         const RowMeanStage* stage) {
   const EngineSpec& spec = engine.spec();
   FramePlan plan{.tiles = TilePlan(shape.rows, shape.columns,
                                    {.rows = spec.tile_rows,
@@ -272,7 +268,7 @@ inline FramePlan plan_of(const FrameShape& shape, const Engine& engine, const Cu
 
 // Runs with a pool of exactly the planned bytes, and looks at the counters.
 inline PipelineReport run_planned(Frame& in, Frame& out, Engine& engine, RowMeanStage* stage,
-                           Executor& executor, const Cut& cut) {
+                                  Executor& executor, const Cut& cut) {
   const FramePlan plan = plan_of(in.shape, engine, cut, stage);
   BufferPool pool({.bytes = plan.pool_bytes(), .anonymous = true});
   ArraySource source(in.view());
@@ -291,8 +287,8 @@ inline PipelineReport run_planned(Frame& in, Frame& out, Engine& engine, RowMean
   CHECK(statistics.refused == 0);
   CHECK(report.planned_bytes <= pool.capacity());  // which is rounded up to pages
   CHECK(statistics.high_water <= report.planned_bytes);
-  for (const std::size_t phase : {plan.linear_phase_bytes(), plan.tile_phase_bytes(),
-                                  plan.review_phase_bytes()}) {
+  for (const std::size_t phase :
+       {plan.linear_phase_bytes(), plan.tile_phase_bytes(), plan.review_phase_bytes()}) {
     CHECK(phase > 0 && phase <= plan.pool_bytes());
   }
   return report;

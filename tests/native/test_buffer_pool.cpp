@@ -22,7 +22,6 @@ using test_support::aborts;
 using test_support::pick;
 using test_support::Random;
 
-
 namespace {
 
 constexpr std::size_t kMiB = 1024 * 1024;
@@ -83,9 +82,9 @@ class PoolRules {
 
   void lease_something() {
     const int kind = pick(random_, 0, 5);
-    const auto bytes = static_cast<std::size_t>(kind < 3    ? pick(random_, 1, 5000)
-                                                : kind < 5  ? pick(random_, 60000, 400000)
-                                                            : pick(random_, 1, 6 << 20));
+    const auto bytes = static_cast<std::size_t>(kind < 3   ? pick(random_, 1, 5000)
+                                                : kind < 5 ? pick(random_, 60000, 400000)
+                                                           : pick(random_, 1, 6 << 20));
     const bool fits = some_gap_holds(bytes);
     try {
       LiveLease made{pool_.lease("some", bytes), static_cast<unsigned char>(pick(random_, 1, 255))};
@@ -139,8 +138,8 @@ class PoolRules {
     if (live_.empty()) return;
     const std::size_t at = any();
     const Lease& lease = live_[at].lease;
-    const auto offset = static_cast<std::size_t>(
-        pick(random_, 0, static_cast<int>(lease.bytes()) - 1));
+    const auto offset =
+        static_cast<std::size_t>(pick(random_, 0, static_cast<int>(lease.bytes()) - 1));
     pool_.advise_dropped(lease, offset, lease.bytes() - offset);
     in_use_ -= BufferPool::footprint(lease.bytes());
     live_.erase(live_.begin() + static_cast<std::ptrdiff_t>(at));

@@ -1,5 +1,5 @@
-// The transforms of sixteen lines against a direct sum in double precision, for every instruction set
-// this processor has.
+// The transforms of sixteen lines against a direct sum in double precision, for every instruction
+// set this processor has.
 #include <cmath>
 #include <complex>
 #include <cstdint>
@@ -34,7 +34,8 @@ std::vector<float> noise(std::size_t count, std::uint64_t seed) {
 }
 
 Complex element(const std::vector<float>& data, int index, int line) {
-  const std::size_t at = static_cast<std::size_t>(index) * kElement + static_cast<std::size_t>(line);
+  const std::size_t at =
+      static_cast<std::size_t>(index) * kElement + static_cast<std::size_t>(line);
   return {static_cast<double>(data[at]), static_cast<double>(data[at + kLines])};
 }
 
@@ -42,8 +43,8 @@ Complex element(const std::vector<float>& data, int index, int line) {
 Complex direct(const std::vector<float>& data, int length, int k, int line) {
   Complex sum = 0;
   for (int j = 0; j < length; ++j) {
-    const double angle = -2.0 * std::numbers::pi * std::fmod(static_cast<double>(j) * k, length) /
-                         length;
+    const double angle =
+        -2.0 * std::numbers::pi * std::fmod(static_cast<double>(j) * k, length) / length;
     sum += element(data, j, line) * std::polar(1.0, angle);
   }
   return sum;
@@ -84,23 +85,25 @@ void check_real(const fft::Kernels& kernels, int n) {
     for (int x = 0; x < kLines; ++x) {
       const int k = block * kLines + x;
       for (int line = 0; line < kLines; ++line) {
-        const std::size_t at = static_cast<std::size_t>(line) * kElement + static_cast<std::size_t>(x);
+        const std::size_t at =
+            static_cast<std::size_t>(line) * kElement + static_cast<std::size_t>(x);
         const Complex found{static_cast<double>(rows[at]), static_cast<double>(rows[at + kLines])};
         if (k > n) {
           CHECK(found == Complex{});
         } else if (line % 7 == 0 && (n < 100 || k % 29 == 0)) {
           Complex sum = 0;
           for (int j = 0; j < 2 * n; ++j) {
-            const std::size_t sample = static_cast<std::size_t>(j) * kLines +
-                                       static_cast<std::size_t>(line);
+            const std::size_t sample =
+                static_cast<std::size_t>(j) * kLines + static_cast<std::size_t>(line);
             const double turns = std::fmod(static_cast<double>(j) * k, 2.0 * n) / (2.0 * n);
-            sum += static_cast<double>(source[sample]) * std::polar(1.0, -2 * std::numbers::pi * turns);
+            sum += static_cast<double>(source[sample]) *
+                   std::polar(1.0, -2 * std::numbers::pi * turns);
           }
           CHECK(std::abs(found - sum) < tolerance(2 * n));
         }
         if (k <= n) {
-          const std::size_t to = static_cast<std::size_t>(k) * kElement +
-                                 static_cast<std::size_t>(line);
+          const std::size_t to =
+              static_cast<std::size_t>(k) * kElement + static_cast<std::size_t>(line);
           spectrum[to] = rows[at];
           spectrum[to + kLines] = rows[at + kLines];
         }
@@ -164,7 +167,8 @@ int main() {
       check_complex(kernels, length);
       check_real(kernels, length);
     }
-    for (const int length : {343, 864, 1024, 1125, 1764, 2048, 4200}) check_complex(kernels, length);
+    for (const int length : {343, 864, 1024, 1125, 1764, 2048, 4200})
+      check_complex(kernels, length);
     for (const int n : {490, 1024, 1120}) check_real(kernels, n);
     check_transposes(kernels);
     check_exchange(kernels);

@@ -19,7 +19,6 @@ using namespace imagine_deblur;
 using namespace jpeg_helpers;
 using jpeg_fixtures::Recipe;
 
-
 namespace {
 
 void truncated_files_name_the_scanline() {
@@ -66,8 +65,8 @@ void truncated_files_name_the_scanline() {
         }
         // A file of even noise ends where its bytes do, and the rows above are the true ones (the
         // last of them looks at the row below when chroma is interpolated).
-        const double share = static_cast<double>(bytes - header) /
-                             static_cast<double>(file.size() - header);
+        const double share =
+            static_cast<double>(bytes - header) / static_cast<double>(file.size() - header);
         CHECK(std::abs(static_cast<double>(error.context().scanline) - share * recipe.rows) < 25);
         CHECK(error.context().scanline >= last);
         last = error.context().scanline;
@@ -159,8 +158,8 @@ void a_second_frame_header_changes_nothing() {
   recipe.progressive = false;
   file = jpeg_fixtures::make(recipe);
   other = jpeg_fixtures::with_size(file, 9, 9, false);
-  const auto baseline = other.begin() +
-                        static_cast<std::ptrdiff_t>(jpeg_fixtures::find_marker(other, 0xC0));
+  const auto baseline =
+      other.begin() + static_cast<std::ptrdiff_t>(jpeg_fixtures::find_marker(other, 0xC0));
   file.insert(file.end() - 2, baseline, baseline + 19);
   CHECK(error_of(file).context().scanline == 59);
   CHECK(decode(file, salvage).salvage.first_bad_scanline == 59);
@@ -215,8 +214,7 @@ void limits_come_before_memory() {
   CHECK(kind(jpeg_fixtures::with_size(small, 65'535, 8, false)) == ErrorKind::kInputImage);
   CHECK(kind(jpeg_fixtures::with_size(small, 65'500, 65'500, false), salvage) ==
         ErrorKind::kInputImage);
-  CHECK(kind(jpeg_fixtures::with_size(small, 16'000, 16'000, false)) ==
-        ErrorKind::kTruncatedJpeg);
+  CHECK(kind(jpeg_fixtures::with_size(small, 16'000, 16'000, false)) == ErrorKind::kTruncatedJpeg);
   try {
     const Bytes huge = jpeg_fixtures::with_size(progressive, 16'000, 16'000, true);
     ScanlineReader::from_memory(huge.data(), huge.size(), salvage);

@@ -16,7 +16,6 @@ using namespace imagine_deblur;
 using namespace jpeg_helpers;
 using jpeg_fixtures::Recipe;
 
-
 namespace {
 
 Metadata full_metadata() {
@@ -40,10 +39,8 @@ Metadata full_metadata() {
       segment(kMarkerApp1, string("http://ns.adobe.com/xap/1.0/\0<x/>", 33), 2000, 3));
   metadata.segments.push_back(
       segment(kMarkerApp1, string("http://ns.adobe.com/xmp/extension/\0", 35), 65'533, 4));
-  metadata.segments.push_back(
-      segment(kMarkerApp2, string("ICC_PROFILE\0\1\3", 14), 65'533, 5));
-  metadata.segments.push_back(
-      segment(kMarkerApp2, string("ICC_PROFILE\0\2\3", 14), 65'533, 6));
+  metadata.segments.push_back(segment(kMarkerApp2, string("ICC_PROFILE\0\1\3", 14), 65'533, 5));
+  metadata.segments.push_back(segment(kMarkerApp2, string("ICC_PROFILE\0\2\3", 14), 65'533, 6));
   metadata.segments.push_back(segment(kMarkerApp2, string("ICC_PROFILE\0\3\3", 14), 1234, 7));
   metadata.segments.push_back(segment(kMarkerApp13, string("Photoshop 3.0\0", 14), 700, 8));
   metadata.segments.push_back(segment(0xE5, "maker", 99, 9));
@@ -80,8 +77,7 @@ void metadata_comes_through_byte_for_byte() {
 
   const std::vector<std::byte> profile = icc_profile(given);
   CHECK(profile.size() == 65'519U + 65'519U + 1220U);
-  CHECK(std::equal(profile.begin(), profile.begin() + 100,
-                   given.segments[4].payload.begin() + 14));
+  CHECK(std::equal(profile.begin(), profile.begin() + 100, given.segments[4].payload.begin() + 14));
   Metadata broken = given;
   broken.segments.erase(broken.segments.begin() + 5);
   CHECK(icc_profile(broken).empty());

@@ -45,8 +45,8 @@ void every_kind_of_file_is_read_like_libjpeg_reads_it() {
     int horizontal;
     int vertical;
     const char* name;
-  } samplings[] = {{1, 1, "4:4:4"}, {2, 1, "4:2:2"}, {2, 2, "4:2:0"},
-                   {1, 2, "4:4:0"}, {4, 1, "4:1:1"}};
+  } samplings[] = {
+      {1, 1, "4:4:4"}, {2, 1, "4:2:2"}, {2, 2, "4:2:0"}, {1, 2, "4:4:0"}, {4, 1, "4:1:1"}};
   const std::pair<J_COLOR_SPACE, JpegColour> colours[] = {{JCS_GRAYSCALE, JpegColour::kGrey},
                                                           {JCS_RGB, JpegColour::kRgb},
                                                           {JCS_YCbCr, JpegColour::kYcbcr},
@@ -224,8 +224,8 @@ void files_and_pipes_read_like_memory() {
     if (child == 0) {
       std::size_t sent = 0;
       while (sent < file.size()) {  // in pieces that split markers
-        const ssize_t put = ::write(ends[1], file.data() + sent,
-                                    std::min<std::size_t>(file.size() - sent, 1001));
+        const ssize_t put =
+            ::write(ends[1], file.data() + sent, std::min<std::size_t>(file.size() - sent, 1001));
         if (put <= 0) {
           ::_exit(1);
         }

@@ -19,7 +19,6 @@ using namespace imagine_deblur;
 using namespace jpeg_helpers;
 using jpeg_fixtures::Recipe;
 
-
 namespace {
 
 void the_writer_writes_what_libjpeg_writes() {
@@ -52,8 +51,7 @@ void the_writer_writes_what_libjpeg_writes() {
           // In pieces, from rows that lie apart, to a file.
           const TemporaryFile target({});
           const int descriptor = ::open(target.path().c_str(), O_RDWR | O_CLOEXEC);
-          Bytes apart(static_cast<std::size_t>(rows) *
-                      (static_cast<std::size_t>(row_bytes) + 5));
+          Bytes apart(static_cast<std::size_t>(rows) * (static_cast<std::size_t>(row_bytes) + 5));
           for (int r = 0; r < rows; ++r) {
             std::copy_n(samples.data() + r * row_bytes, row_bytes,
                         apart.data() + r * (row_bytes + 5));

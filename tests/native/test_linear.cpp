@@ -1,5 +1,6 @@
-// The linear stage's passes: the identity comes back, a blur is the direct sum, a piece shows the frame's
-// extension, threads and order change no bit, and a bit that flips between two passes is noticed.
+// The linear stage's passes: the identity comes back, a blur is the direct sum, a piece shows the
+// frame's extension, threads and order change no bit, and a bit that flips between two passes is
+// noticed.
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -39,8 +40,8 @@ struct Scratch {
 };
 
 float sample(int row, int column) {
-  const std::uint32_t mixed = (static_cast<std::uint32_t>(row) * 7919U +
-                               static_cast<std::uint32_t>(column)) * 2654435761U;
+  const std::uint32_t mixed =
+      (static_cast<std::uint32_t>(row) * 7919U + static_cast<std::uint32_t>(column)) * 2654435761U;
   return static_cast<float>(mixed >> 8U) / static_cast<float>(1U << 24U);
 }
 
@@ -119,7 +120,8 @@ void check_blur() {
           sum += weight * static_cast<double>(sample(r + y, c + x));
         }
       }
-      const double value = static_cast<double>(found[static_cast<std::size_t>(r * size.columns + c)]);
+      const double value =
+          static_cast<double>(found[static_cast<std::size_t>(r * size.columns + c)]);
       CHECK(std::abs(value - sum / weights) < 1e-3);  // the sampled Gaussian's own aliasing
     }
   }
@@ -182,8 +184,8 @@ void check_pieces() {
       }
     }
   }
-  for (const auto& [first, columns] : {std::pair{-24, 30}, std::pair{23, 5}, std::pair{0, 47},
-                                       std::pair{0, 0}}) {
+  for (const auto& [first, columns] :
+       {std::pair{-24, 30}, std::pair{23, 5}, std::pair{0, 47}, std::pair{0, 0}}) {
     CHECK_THROWS(PieceRows(planes, first, columns, kPadded), ErrorKind::kOptions);
   }
   CHECK_THROWS(PieceRows(planes, 0, kColumns, kColumns - 1), ErrorKind::kOptions);

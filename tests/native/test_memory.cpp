@@ -23,7 +23,6 @@
 using namespace imagine_deblur;
 using test_support::in_child;
 
-
 namespace {
 
 constexpr std::size_t kMiB = 1024 * 1024;

@@ -16,7 +16,6 @@
 using namespace imagine_deblur;
 using namespace pipeline_parts;
 
-
 namespace {
 
 std::unique_ptr<Executor> random_executor(Random& random) {
@@ -42,8 +41,9 @@ struct Case {
 
 Case random_case(Random& random) {
   const std::vector<int> sizes{1, 2, 3, 7, 8, 13, 31, 32, 33, 53, 64, 65, 97};
-  const auto size = [&] { return sizes[static_cast<std::size_t>(
-                              pick(random, 0, static_cast<int>(sizes.size()) - 1))]; };
+  const auto size = [&] {
+    return sizes[static_cast<std::size_t>(pick(random, 0, static_cast<int>(sizes.size()) - 1))];
+  };
   Case made;
   made.shape = {size(), size(), pick(random, 0, 1) == 0 ? 1 : 3,
                 pick(random, 0, 1) == 0 ? SampleType::kUint8 : SampleType::kFloat32};
@@ -114,8 +114,8 @@ void identity_blends_to_rounding() {
   }
 }
 
-// Strips and groups of any size, and any region, give what one strip gives, bit for bit, with a stage
-// that looks `reach` rows around and an engine that looks `halo` around.
+// Strips and groups of any size, and any region, give what one strip gives, bit for bit, with a
+// stage that looks `reach` rows around and an engine that looks `halo` around.
 void strips_and_tiles_equal_the_whole() {
   Random random(3);
   for (int i = 0; i < 60; ++i) {

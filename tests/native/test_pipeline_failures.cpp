@@ -19,7 +19,6 @@
 using namespace imagine_deblur;
 using namespace pipeline_parts;
 
-
 namespace {
 
 // Everything that can break, breaking once.
@@ -94,9 +93,8 @@ void failures_propagate_and_leave_nothing() {
   Random random(4);
   Frame frame({97, 41, 1, SampleType::kUint8});
   frame.fill(random);
-  FramePlan plan = plan_of(
-      frame.shape, BrokenEngine(0), {.inputs = {0}, .strip_height = 1, .drop_memory = true},
-      nullptr);
+  FramePlan plan = plan_of(frame.shape, BrokenEngine(0),
+                           {.inputs = {0}, .strip_height = 1, .drop_memory = true}, nullptr);
   plan.margin_rows = 3;
   plan.scratch_bytes = 100'000;
   constexpr int kNever = 1'000'000;
@@ -151,9 +149,9 @@ void cancelling_before_the_first_tile() {
   ArraySource source(frame.view());
   CountingSink sink;
   const FramePlan plan = plan_of(frame.shape, engine, {.inputs = {0}}, nullptr);
-  CHECK_THROWS(run_pipeline(source, sink, engine, nullptr, pool, serial, plan,
-                            [](double) { return false; }),
-               ErrorKind::kCancelled);
+  CHECK_THROWS(
+      run_pipeline(source, sink, engine, nullptr, pool, serial, plan, [](double) { return false; }),
+      ErrorKind::kCancelled);
   CHECK(sink.written == 0);
 }
 
@@ -194,11 +192,8 @@ void plans_that_do_not_fit_are_refused() {
   const FrameShape colour{40, 40, 3, SampleType::kUint8};
   const FrameShape grey{40, 40, 1, SampleType::kUint8};
   IdentityEngine three({.tile_rows = 32, .tile_columns = 32, .halo = {}});
-  IdentityEngine one({.input_planes = 1,
-                      .output_bands = 1,
-                      .tile_rows = 32,
-                      .tile_columns = 32,
-                      .halo = {}});
+  IdentityEngine one(
+      {.input_planes = 1, .output_bands = 1, .tile_rows = 32, .tile_columns = 32, .halo = {}});
   CHECK_THROWS(plan_of(colour, three, {.inputs = {0, 1, 3}}, nullptr), ErrorKind::kOptions);
   CHECK_THROWS(plan_of(colour, three, {.inputs = {0, -1, 2}}, nullptr), ErrorKind::kOptions);
   CHECK_THROWS(plan_of(colour, one, {.inputs = {0}}, nullptr), ErrorKind::kOptions);

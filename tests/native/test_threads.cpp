@@ -32,7 +32,6 @@
 using namespace imagine_deblur;
 using test_support::in_child;
 
-
 namespace {
 
 // ---- Affinity and politeness.
@@ -232,7 +231,7 @@ pthread_t main_thread;
 void test_signals_reach_the_caller() {
   main_thread = pthread_self();
   PinnedPool pool({.threads = 4});
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = [](int) {
     if (pthread_equal(pthread_self(), main_thread) != 0) signal_seen_by_main.fetch_add(1);
   };

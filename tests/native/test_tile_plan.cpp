@@ -17,7 +17,6 @@
 using namespace imagine_deblur;
 using namespace tiling_cases;
 
-
 namespace {
 
 void test_reflect_agrees_with_the_definition() {
@@ -57,8 +56,13 @@ void test_plan_of_a_known_frame() {
   CHECK(fixed.tile_rows() == 256 && fixed.tile_columns() == 256);
   CHECK(fixed.grid_rows() == 7);
 
-  const TilePlan tiny(3, 8, {.rows = 64, .columns = 64, .overlap = 8, .halo = {4, 4},
-                             .multiple_of = 4, .may_shrink = true});
+  const TilePlan tiny(3, 8,
+                      {.rows = 64,
+                       .columns = 64,
+                       .overlap = 8,
+                       .halo = {4, 4},
+                       .multiple_of = 4,
+                       .may_shrink = true});
   CHECK(tiny.size() == 1 && tiny.tile_rows() == 12 && tiny.tile_columns() == 16);
   CHECK((tiny.tile(0).core == Rect{0, 0, 3, 8}) && tiny.overlap_rows() == 0);
 }
@@ -77,7 +81,8 @@ void test_plan_refuses_what_cannot_work() {
   CHECK_THROWS(make({.rows = 1 << 25, .columns = 1 << 25}), ErrorKind::kOptions);
   // Exactly one unit of core is left, then none.
   CHECK(make({.rows = 36, .columns = 36, .overlap = 8, .halo = {8, 8}, .multiple_of = 4})
-            .tile(0).core.rows() == 4);
+            .tile(0)
+            .core.rows() == 4);
   try {
     make({.rows = 64, .columns = 32, .overlap = 8, .halo = {8, 8}, .multiple_of = 4});
     CHECK(false);
@@ -92,8 +97,8 @@ void check_axis(RowRange core, RowRange write, int read_first, int tile, int ove
   CHECK(!core.empty());
   CHECK(core.first % unit == 0);
   CHECK(((read_first % unit) + unit) % unit == 0);
-  CHECK((write == RowRange{std::max(0, core.first - overlap),
-                           std::min(frame, core.last + overlap)}));
+  CHECK(
+      (write == RowRange{std::max(0, core.first - overlap), std::min(frame, core.last + overlap)}));
   CHECK(read_first <= write.first - halo && read_first + tile >= write.last + halo);
 }
 
@@ -211,8 +216,13 @@ void test_ramp_is_a_raised_cosine() {
 
 void test_overlap_is_lowered_where_cores_are_small() {
   // 33 columns, cores of at most 8: five cores of 6 or 7, so 3 px around each seam.
-  const TilePlan plan(33, 33, {.rows = 32, .columns = 32, .overlap = 12, .halo = {},
-                               .multiple_of = 1, .may_shrink = false});
+  const TilePlan plan(33, 33,
+                      {.rows = 32,
+                       .columns = 32,
+                       .overlap = 12,
+                       .halo = {},
+                       .multiple_of = 1,
+                       .may_shrink = false});
   CHECK(plan.grid_rows() == 5);
   CHECK(plan.overlap_rows() == 3 && plan.overlap_columns() == 3);
   CHECK(plan.blends());

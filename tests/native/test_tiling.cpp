@@ -22,7 +22,6 @@ using namespace imagine_deblur;
 using namespace tiling_cases;
 using test_support::aborts;
 
-
 namespace {
 
 // Every sample under a read is the sample that reflection shows, for each type, and from a window
@@ -139,8 +138,8 @@ void check_blend(Random& random, const Case& made) {
   const Blended same = blend(plan, plane.window, 0.0F, nullptr);
   for (int r = 0; r < made.rows; ++r) {
     for (int c = 0; c < made.columns; ++c) {
-      const std::size_t at = static_cast<std::size_t>(r) * plane.stride +
-                             static_cast<std::size_t>(c);
+      const std::size_t at =
+          static_cast<std::size_t>(r) * plane.stride + static_cast<std::size_t>(c);
       CHECK(std::abs(same.floats[at] - static_cast<float>(plane.at(r, c)) / 255.0F) < 1e-6F);
       CHECK(same.bytes[at] == plane.at(r, c));
     }
@@ -164,8 +163,8 @@ void check_blend(Random& random, const Case& made) {
         const float weight =
             window.rows(tile.tile_row)[static_cast<std::size_t>(r - tile.write.top)] *
             window.columns(tile.tile_column)[static_cast<std::size_t>(c - tile.write.left)];
-        const auto from = static_cast<std::size_t>((r - tile.read.top) * plan.tile_columns() +
-                                                   c - tile.read.left);
+        const auto from = static_cast<std::size_t>((r - tile.read.top) * plan.tile_columns() + c -
+                                                   tile.read.left);
         expected[static_cast<std::size_t>(r) * plane.stride + static_cast<std::size_t>(c)] +=
             static_cast<double>(weight) * static_cast<double>(chw[from]);
       }
@@ -207,8 +206,9 @@ void test_samples_survive_the_round_trip() {
 void test_stores_round_half_up_and_cut() {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-  const std::array<float, 10> values{-1.0F,         -kInfinity,    kNan,          kInfinity, 7.5F,
-                                     0.49F / 255.F, 0.51F / 255.F, 254.6F / 255.F, 1.0F,     -0.0F};
+  const std::array<float, 10> values{-1.0F, -kInfinity,    kNan,          kInfinity,
+                                     7.5F,  0.49F / 255.F, 0.51F / 255.F, 254.6F / 255.F,
+                                     1.0F,  -0.0F};
   const std::array<int, 10> bytes{0, 0, 0, 255, 255, 0, 1, 255, 255, 0};
   const std::array<int, 10> fixed{-4096, -32768, 0, 32767, 30720, 8, 8, 4090, 4096, 0};
   std::array<std::uint8_t, 12> byte_row{};

@@ -17,7 +17,6 @@
 
 using namespace imagine_deblur;
 
-
 namespace {
 
 // A tree of small files that stands for a machine.

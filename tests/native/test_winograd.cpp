@@ -38,13 +38,16 @@ class Noise {
 // Cells with their border of zeros, in memory of their own.
 struct Picture {
   Picture(int rows, int columns, int channels) {
-    const auto whole = [](int n) { return (n + winograd::kTile - 1) / winograd::kTile * winograd::kTile; };
+    const auto whole = [](int n) {
+      return (n + winograd::kTile - 1) / winograd::kTile * winograd::kTile;
+    };
     cells.stride = winograd::padded(channels);
     cells.row_stride = cells.stride * (whole(columns) + 2);
     cells.rows = rows;
     cells.columns = columns;
-    memory.assign(static_cast<std::size_t>(cells.row_stride) *
-                      static_cast<std::size_t>(whole(rows) + 2), 0.0F);
+    memory.assign(
+        static_cast<std::size_t>(cells.row_stride) * static_cast<std::size_t>(whole(rows) + 2),
+        0.0F);
     cells.data = memory.data() + cells.row_stride + cells.stride;
   }
   std::vector<float> memory;
@@ -71,8 +74,7 @@ double direct(const Picture& in, const std::vector<float>& kernel, int inputs, i
 void equals_the_sum(const winograd::Kernels& kernels, int inputs, int outputs, int rows,
                     int columns, After after) {
   Noise noise(static_cast<std::uint64_t>(inputs * 1000 + outputs * 10 + rows));
-  const std::vector<float> kernel =
-      noise.many(static_cast<std::size_t>(9 * inputs * outputs));
+  const std::vector<float> kernel = noise.many(static_cast<std::size_t>(9 * inputs * outputs));
   const std::vector<float> bias = noise.many(static_cast<std::size_t>(outputs));
   const winograd::OwnedLayer layer(kernel.data(), bias.data(), inputs, outputs);
   Picture in(rows, columns, inputs);

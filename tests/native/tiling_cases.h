@@ -23,12 +23,12 @@ struct OwnedPlane {
       : stride(static_cast<std::size_t>(columns) + 3) {
     const int held = rows < 0 ? frame_rows : rows;
     samples.assign(stride * static_cast<std::size_t>(held), Sample{});
-    window = {{samples.data(), type, held, columns,
-               static_cast<std::ptrdiff_t>(stride * sizeof(Sample))},
-              first_row,
-              frame_rows,
-              0,
-              columns};
+    window = {
+        {samples.data(), type, held, columns, static_cast<std::ptrdiff_t>(stride * sizeof(Sample))},
+        first_row,
+        frame_rows,
+        0,
+        columns};
   }
   Sample& at(int row, int column) {
     return samples[static_cast<std::size_t>(row - window.first_row) * stride +
@@ -40,7 +40,8 @@ struct OwnedPlane {
   PlaneWindow window;
 };
 
-inline constexpr std::array<int, 14> kAwkwardSizes{1, 2, 3, 5, 7, 8, 13, 31, 32, 33, 63, 64, 65, 127};
+inline constexpr std::array<int, 14> kAwkwardSizes{1,  2,  3,  5,  7,  8,  13,
+                                                   31, 32, 33, 63, 64, 65, 127};
 
 struct Case {
   int rows;
