@@ -122,7 +122,7 @@ class Group:
         encoded = fill(self.scale.encode(known), valid)
         parts = session.parts
         # Half of the extension is the scene's own reflection. As far as the margin alone, rows next
-        # to the scene's border were up to 2.4 steps of 8 bits from the whole scene's; so, 0.6.
+        # to the scene's border were up to 2.4 steps of 8 bits from the whole scene's; so, 0.75.
         parts.least_gap = GAP_MARGINS * self.margin
         parts.reblur_check = replace(parts.reblur_check, limit=self.limit)
         parts.passes_wild = False  # the scene is judged, see `judged`, not a window
