@@ -276,24 +276,28 @@ def trace(network: nn.Module, path: Path, *, planes: int, side: int, fixed: bool
         )
 
 
+def _plain_experts(trunk: Network | Mixture) -> list[Network]:
+    """The networks of a trunk, branches of the training parametrisation fused."""
+    alone = dataclasses.replace(trunk.spec, experts=1, reparam=False)
+    experts = trunk.experts if isinstance(trunk, Mixture) else [trunk]
+    return [grow(expert, alone) for expert in experts]
+
+
 def _with_first_expert(network: UNet) -> UNet:
     """A U-shape behind the plain network of its trunk's first expert."""
-    spec = network.spec
-    alone = dataclasses.replace(spec.trunk, experts=1, reparam=False)
-    plain = UNet(dataclasses.replace(spec, trunk=alone))
+    first = _plain_experts(network.trunk)[0]
+    plain = UNet(dataclasses.replace(network.spec, trunk=first.spec))
     plain.load_state_dict(network.state_dict(), strict=False)
-    first = network.trunk.experts[0] if isinstance(network.trunk, Mixture) else network.trunk
-    plain.trunk.load_state_dict(grow(first, alone).state_dict())
+    plain.trunk.load_state_dict(first.state_dict())
     plain.eval()
     return plain
 
 
 def _of_trunk(trunk: Mixture) -> dict[str, NDArray[Any]]:
     """The other experts and the router, see `expert_constants`; named as a traced graph's."""
-    alone = dataclasses.replace(trunk.spec, experts=1, reparam=False)
     named = [
-        {f"trunk.{name}": value.numpy() for name, value in grow(one, alone).state_dict().items()}
-        for one in trunk.experts
+        {f"trunk.{name}": value.numpy() for name, value in expert.state_dict().items()}
+        for expert in _plain_experts(trunk)
     ]
     return differing(named, [value.numpy() for value in trunk.router.state_dict().values()])
 

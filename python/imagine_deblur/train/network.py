@@ -173,7 +173,7 @@ class Network(nn.Module):  # type: ignore[misc]
         return [(layer.kernel(), layer.bias) for layer in ordered]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return restored(x, self.layers(), self.spec.unshuffle)[0]
+        return self.with_features(x)[0]
 
     def with_features(
         self, x: torch.Tensor, traits: torch.Tensor | None = None

@@ -104,18 +104,16 @@ class Trainer(Learner):
         OptionsError
             The networks do not fit each other.
         """
-        if trained.spec != self.spec:
+        whole = [self.network, self.average]
+        if isinstance(self.spec, UNetSpec) and trained.spec == self.spec.trunk:
+            whole = [network.get_submodule("trunk") for network in whole]
+        elif trained.spec != self.spec:
             trained = self._grown(trained)
-        self.network.load_state_dict(trained.state_dict())
-        self.average.load_state_dict(trained.state_dict())
+        for network in whole:
+            network.load_state_dict(trained.state_dict())
 
     def _grown(self, trained: AnyNetwork) -> AnyNetwork:
         spec, seed = self.spec, self.config.seed
-        if isinstance(spec, UNetSpec) and trained.spec == spec.trunk:
-            torch.manual_seed(seed)
-            whole = UNet(spec)
-            whole.trunk.load_state_dict(trained.state_dict())
-            return whole
         if isinstance(trained, UNet) or not isinstance(spec, NetworkSpec):
             raise OptionsError("initialise", trained.spec, f"a network like {spec}")
         if spec.experts == 1 and isinstance(trained, Network):
