@@ -95,11 +95,25 @@ def test_a_right_blur_that_estimation_does_not_know_is_not_contradicted(psf: PSF
         assert "the capture shows" not in " ".join([judged.passed or "", *judged.warnings])
 
 
-def test_a_ratio_of_the_users_own_and_a_field_are_taken_as_they_are() -> None:
-    wide = PSF.defocus(4.8)
-    assert found(seen(SCENE), wide).passed is not None
-    assert found(seen(SCENE), wide, nsr=0.02).passed is None
-    assert found(seen(SCENE), PsfField(((wide, wide),))).passed is None
+@pytest.mark.parametrize("nsr", [1e-4, 0.003, 0.02])
+def test_a_ratio_of_the_users_own_does_not_save_a_wrong_blur(nsr: float) -> None:
+    judged = found(seen(SCENE), PSF.defocus(6.0), nsr)
+    assert "the capture shows a defocus" in (judged.passed or "")
+
+
+@pytest.mark.parametrize("nsr", [0.001, 0.003, 0.3])
+def test_no_ratio_is_held_against_the_captures_own_blur(nsr: float) -> None:
+    for scene in (SCENE, HAZE):
+        judged = found(seen(scene), BLUR, nsr)
+        assert (judged.passed, judged.warnings) == (None, ())
+
+
+def test_a_field_is_contradicted_where_each_of_its_cells_is() -> None:
+    narrow, wide, wider = (PSF.defocus(radius) for radius in (3.9, 6.0, 6.5))
+    wrong = found(seen(SCENE), PsfField(((wide, wider),)))
+    assert "the capture shows a defocus" in (wrong.passed or "")
+    right = found(seen(SCENE), PsfField(((narrow, wide),)))
+    assert (right.passed, right.warnings) == (None, ())
 
 
 def test_without_the_check_the_user_is_believed() -> None:

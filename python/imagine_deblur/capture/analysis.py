@@ -19,7 +19,7 @@ from imagine_deblur.capture.ring_spectra import RingSpectra, ring_spectra
 from imagine_deblur.errors import EstimationError
 from imagine_deblur.psf.field import PsfField
 from imagine_deblur.psf.models import PSF
-from imagine_deblur.psf.presets import named_psf
+from imagine_deblur.psf.presets import cells, named_psf
 
 
 def analyse(
@@ -46,7 +46,7 @@ def analyse(
         Ranges of the PSF that the network was trained for, see `ModelDescriptor.psf_range`.
     checked : bool
         Pass a capture through whose restoration would be wild, see `growth`, or which shows another
-        blur than the given one, see `cross_check`. With `nsr` given the second is left out.
+        blur than the given one, see `cross_check`.
     adapts : bool
         The model takes learned gains. Without them a blur of an uncertain kind is left alone.
     raise_unknown : bool
@@ -74,7 +74,7 @@ def analyse(
     if not checked or spectra is None:
         return found
     judged = policy.passed_if_wild(found, power_growth(spectra, found))
-    if given is not None and judged.gains is not None:
+    if given is not None and judged.passed is None:
         judged = _cross_checked(capture, spectra, judged, learned=adapts and not judged.untrained)
     if raise_unknown and judged.passed is not None:
         raise EstimationError(judged.passed, reason="wild")
@@ -94,18 +94,17 @@ def _gains(capture: Capture, spectra: RingSpectra, found: Analysis) -> RingGains
 def _cross_checked(
     capture: Capture, spectra: RingSpectra, found: Analysis, *, learned: bool
 ) -> Analysis:
-    """Hold a given PSF against what the capture shows, where it shows a round blur.
-
-    A field is not: a capture tells one blur for all its parts.
-    """
-    psf = found.psf
-    if not isinstance(psf, PSF) or not policy.is_of_told_kind(psf):
+    """Hold a given PSF, or field, against what the capture shows, where it shows a round blur."""
+    given = cells(found.psf) if found.psf is not None else ()
+    if not given or not all(policy.is_of_told_kind(psf) for psf in given):
         return found
     own = _estimated(
         Capture(lambda: windows(capture.images()), capture.quantisation), raise_unknown=False
     )
     known = own.distribution
-    if known is None or not policy.tells_round(known) or not policy.is_within_reach(psf, known):
+    if known is None or not policy.tells_round(known):
+        return found
+    if not all(policy.is_within_reach(psf, known) for psf in given):
         return found
     undone = found if learned else replace(found, gains=None)
     promised = expected(spectra, undone, known.moments, _gains(capture, spectra, own))

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ from imagine_deblur.capture.ring_gain import TO_RINGS, UNKNOWN_NSR, RingGains
 from imagine_deblur.capture.ring_spectra import RING_FREQUENCY, RingSpectra
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.psf.otf_moments import FREQUENCY, OtfMoments
+from imagine_deblur.psf.presets import cells
 
 FloatArray = NDArray[np.float64]
 
@@ -64,7 +66,8 @@ def expected(
     spectra : RingSpectra
         Of the capture.
     found : Analysis
-        With the given PSF, and its gains where they are what undoes it.
+        With the given PSF, and its gains where they are what undoes it. Of a field the cell that
+        promises most counts, since a capture tells one blur for all its parts.
     moments : OtfMoments
         Of the round blurs that the capture holds possible.
     own : RingGains
@@ -80,12 +83,17 @@ def expected(
         of_scene = 1 - 2 * gain * mean + gain**2 * (second + noise)
         return float(np.sum(_AREA * scene * of_scene))
 
-    assert isinstance(found.psf, PSF)
+    assert found.psf is not None, "nothing is undone without a PSF"
     alone = error(np.ones_like(mean))
-    errors = error(_filter(found, found.psf)), error(own.radial(0))
-    given, best = (10 * np.log10(max(alone, 1e-12) / max(one, 1e-12)) for one in errors)
-    wider = width_of(found.psf) / max(width_told(moments), 1e-3)
-    return Expected(float(given), float(best), wider)
+
+    def gained(gain: FloatArray) -> float:
+        return float(10 * np.log10(max(alone, 1e-12) / max(error(gain), 1e-12)))
+
+    given, nearest = max(
+        ((gained(_filter(found, psf, noise)), psf) for psf in cells(found.psf)), key=itemgetter(0)
+    )
+    wider = width_of(nearest) / max(width_told(moments), 1e-3)
+    return Expected(given, gained(own.radial(0)), wider)
 
 
 def width_of(psf: PSF) -> float:
@@ -103,13 +111,17 @@ def _width_px(transfer: float) -> float:
     return float(np.sqrt(max(0.0, 1.0 - transfer) / 2.0) / (np.pi * _LOW))
 
 
-def _filter(found: Analysis, psf: PSF) -> FloatArray:
-    """G at `FREQUENCY` of a round PSF: its learned gains, else its Wiener filter."""
-    if found.gains is not None:
+def _filter(found: Analysis, psf: PSF, noise: FloatArray) -> FloatArray:
+    """G at `FREQUENCY` of a round PSF: its learned gains, else its Wiener filter.
+
+    A ratio that is given may be right for a network that takes the noise away, so a smaller one
+    than the capture's `noise`, N / S, is not held against the PSF.
+    """
+    if found.gains is not None and not found.gains.directed:
         return found.gains.radial(0)
     otf = np.asarray(psf.at(0.0, FREQUENCY).real, np.float64)
-    noise = 4.0 * (found.filter_nsr or UNKNOWN_NSR) * FREQUENCY**2
-    return np.asarray(otf / (otf**2 + noise), np.float64)
+    given = 4.0 * (found.filter_nsr or UNKNOWN_NSR) * FREQUENCY**2
+    return np.asarray(otf / (otf**2 + np.maximum(given, noise)), np.float64)
 
 
 def windows(images: Sequence[Image]) -> list[Image]:
