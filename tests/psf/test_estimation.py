@@ -69,7 +69,7 @@ def test_gaussian_alone_gives_its_transfer_function(scenes, sigma):
     for i, scene in enumerate(scenes):
         found = estimate_psf(capture(scene, truth, i)).psf
         difference = found.transfer([0.0], f).real - truth.transfer([0.0], f).real
-        assert np.abs(difference).max() < 0.12
+        assert np.abs(difference).max() < 0.17
 
 
 def test_sharp_scene_gives_almost_the_identity(scenes):

@@ -13,7 +13,7 @@ from PIL import Image  # noqa: E402
 from imagine_deblur.psf.estimation import network, posterior  # noqa: E402
 from imagine_deblur.psf.estimation.spectrum import Summary  # noqa: E402
 from imagine_deblur.train import blind, blind_calibration  # noqa: E402
-from imagine_deblur.train.blind_data import generate  # noqa: E402
+from imagine_deblur.train.blind_data import draw_instrument, generate  # noqa: E402
 
 
 def made_up(groups=6, size=3, seed=0):
@@ -65,6 +65,44 @@ def test_training_is_seeded_and_lowers_the_loss(tmp_path, capsys):
         np.testing.assert_array_equal(first[name], second[name])
     losses = [float(line.split()[5]) for line in capsys.readouterr().out.splitlines()[:10]]
     assert losses[-1] < losses[0]
+
+
+def test_captures_that_a_smaller_group_lacks_are_never_drawn(tmp_path):
+    paths = [tmp_path / "large.npz", tmp_path / "small.npz"]
+    for size, path in zip((6, 1), paths, strict=True):
+        np.savez(path, **made_up(groups=4, size=size, seed=size))
+    data = blind.joined(paths)
+    assert data["curves"].shape[:2] == data["blocks"].shape == (8, 6)
+    x, scalars, truth = blind.batch(data, np.random.default_rng(0), 400, augmented=False)
+    of_small = np.isin(truth[:, 0].numpy(), data["truth"][4:, 0].astype(np.float32))
+    blocks = np.exp(scalars[:, network.CHANNELS].numpy())[of_small]
+    own = data["blocks"][4:, 0]
+    assert np.abs(blocks[:, None] / own - 1).min(axis=1).max() < 1e-5
+    assert torch.isfinite(x).all()
+
+
+def test_one_instrument_of_three_is_a_camera():
+    rng = np.random.default_rng(3)
+    drawn = [draw_instrument(rng) for _ in range(300)]
+    cameras = [one for one in drawn if one.camera is not None]
+    assert 0.28 < len(cameras) / len(drawn) < 0.42
+    assert {one.truth[3] for one in cameras} == {-1.0}
+    assert all(one.truth[3] >= 0 for one in drawn if one.camera is None)
+    scene = rng.random((160, 160, 3)).astype(np.float32)
+    for one, bands in ((cameras[0], 3), (next(o for o in drawn if o.camera is None), 2)):
+        capture = one.capture(scene, np.random.default_rng(0))
+        assert capture.ndim == bands
+        assert capture.shape[:2] == scene.shape[:2]
+
+
+def test_the_noise_of_a_camera_is_not_learnt():
+    data = made_up(groups=2)
+    data["truth"][:, 3] = -1.0
+    x, scalars, truth = blind.batch(data, np.random.default_rng(0), 8)
+    heads = blind.Regressor().eval()(x, scalars)
+    heads["log_noise"].retain_grad()
+    blind.loss(heads, truth).backward()
+    assert heads["log_noise"].grad is None or not heads["log_noise"].grad.any()
 
 
 def test_calibration_widens_what_is_too_narrow():

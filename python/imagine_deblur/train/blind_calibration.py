@@ -41,9 +41,9 @@ def outputs(ensemble: Ensemble, data: Arrays) -> tuple[list[Output], FloatArray]
     for group in range(len(data["truth"])):
         curves, sectors = data["curves"][group], data["sectors"][group]
         blocks = data["blocks"][group]
-        for k in range(len(curves)):
+        for k in np.flatnonzero(blocks):
             summary = Summary(curves[k], float(blocks[k]), sectors[k], {})
-            table = data["tables"][group] * np.float32((group + k) % 2)
+            table = data["tables"][group] * np.float32((group + int(k)) % 2)
             found.append(ensemble(summary, table))
             truth.append(data["truth"][group])
     return found, np.array(truth)
@@ -116,9 +116,10 @@ def calibrate(arrays: Arrays, data: Arrays) -> dict[str, npt.NDArray[Any]]:
     def listed(mask: npt.NDArray[np.bool_]) -> list[int]:
         return [int(i) for i in np.flatnonzero(mask)]
 
+    told = [i for i in listed(disk) if decode_posterior.disk_of(found[i].radius)[0] > 0]
     fitted["radius_temperature"] = temperature_knots(
-        [found[i].radius for i in listed(disk)],
-        np.array([decode_posterior.radius_bin(radius[i]) for i in listed(disk)]),
+        [decode_posterior.disk_of(found[i].radius)[1] for i in told],
+        np.array([decode_posterior.radius_bin(radius[i]) for i in told]),
     ).astype(np.float32)
     blurred = listed(is_round & (radius + sigma > 0.3))
     fitted["sigma_temperature"] = temperature_knots(
@@ -126,7 +127,7 @@ def calibrate(arrays: Arrays, data: Arrays) -> dict[str, npt.NDArray[Any]]:
         np.asarray(sigma[blurred] / network.SIGMA_GRID[1]),
     ).astype(np.float32)
     width = np.log(np.sqrt(radius**2 / 4 + sigma**2) + network.WIDTH_OFFSET_PX)
-    log_noise = np.log(noise + network.NOISE_OFFSET)
+    log_noise = np.log(np.maximum(noise, 0.0) + network.NOISE_OFFSET)
     every, moved = listed(is_round), listed(length > 0)
     fitted["width_scale"] = _scale([found[i].log_width for i in every], width[every])
     noisy = listed(is_round & (noise >= LEAST_NOISE))

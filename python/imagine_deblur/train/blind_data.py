@@ -7,7 +7,7 @@ few of one group the way a joint estimate, or a larger frame, does.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -18,18 +18,27 @@ import numpy.typing as npt
 from PIL import Image
 
 from imagine_deblur.degradation import forward as degradation
+from imagine_deblur.degradation.camera import Camera, draw_camera
 from imagine_deblur.degradation.shake import random_walk_kernel
-from imagine_deblur.evaluation.protocols import load_scene, truncated_gaussian
+from imagine_deblur.evaluation.protocols import scale_contrast, truncated_gaussian
 from imagine_deblur.psf import PSF, Disk, Gaussian, Motion, Sampled
 from imagine_deblur.psf.estimation.quantisation_table import table_scalars
 from imagine_deblur.psf.estimation.spectrum import Summary, summarise
 from imagine_deblur.support.colour import LUMA_NOISE, LUMA_WEIGHTS
+from imagine_deblur.train.captures import decoded, steepened
 
 FloatImage = npt.NDArray[np.float32]
 
 TRUTH = ("radius", "sigma", "truncated", "noise", "quality", "length", "angle", "other")
-"""Columns of the truth: px, px, 1 for a Gaussian cut to 15x15, amplitude s, JPEG quality or 0, px
-of motion, its direction in degrees, 1 for blurs outside the family of disk and Gaussian."""
+"""Columns of the truth: px, px, 1 for a Gaussian cut to 15x15, amplitude s or -1 behind a camera,
+JPEG quality or 0, px of motion, its direction in degrees, 1 for blurs that are neither disk nor
+Gaussian."""
+
+SHARES = {"aerial": 0.45, "satellite": 0.15, "iss": 0.4}
+"""How often a scene comes from a folder of that name; any other counts as much as all of them."""
+
+CAMERA_SHARE = 0.35
+"""Share of the instruments that are cameras with a processing of their own."""
 
 # Luma of independent noise of equal amplitude in red, green and blue, and of their rounding.
 _ROUNDING = LUMA_NOISE / np.sqrt(12) / 255
@@ -59,10 +68,6 @@ class Blur:
     length: float = 0.0
     angle: float = 0.0
     other: bool = False
-
-    @property
-    def truth(self) -> tuple[float, float, float]:
-        return self.radius, self.sigma, float(self.truncated)
 
 
 def round_blur(radius: float, sigma: float) -> Blur:
@@ -160,34 +165,125 @@ def quality_table(quality: int) -> bytes:
         return bytes(picture.quantization[0])
 
 
-def load_luma(path: Path) -> npt.NDArray[np.float16]:
-    """Luma of a sharp scene in [0, 1]; half precision is a tenth of its 8-bit rounding."""
-    return (load_scene(path) @ LUMA_WEIGHTS).astype(np.float16)
+@dataclass(frozen=True)
+class Instrument:
+    """What the captures of a group share.
+
+    Attributes
+    ----------
+    blur : Blur
+    noise : float
+        Amplitude of a sensor without a camera's processing; -1 behind one, whose noise is its own.
+    model : {"shot+read", "awgn"}
+    coloured : bool
+        See `add_sensor_noise`.
+    quality : int or None
+        Of JPEG.
+    camera : Camera or None
+        Blurs linear light and photographs it.
+    low_contrast : bool
+        Haze, desert, sea: contrast 0.15 to 0.5.
+    """
+
+    blur: Blur
+    noise: float
+    model: degradation.NoiseModel
+    coloured: bool
+    quality: int | None
+    camera: Camera | None
+    low_contrast: bool
+
+    @property
+    def truth(self) -> tuple[float, ...]:
+        """The row of `TRUTH`."""
+        blur = self.blur
+        return (
+            *(blur.radius, blur.sigma, float(blur.truncated), self.noise, self.quality or 0),
+            *(blur.length, blur.angle, float(blur.other)),
+        )
+
+    def capture(self, scene: FloatImage, rng: np.random.Generator) -> npt.NDArray[Any]:
+        """A capture of an (R, C, 3) scene: uint8 with three bands, or luma in float32."""
+        if self.low_contrast:
+            scene = scale_contrast(scene, float(rng.uniform(0.15, 0.5)))
+        if self.camera is not None:
+            light = self.camera.expose(np.clip(scene, 0, 1))
+            return self.camera.capture(degradation.blur(light, self.blur.psf), rng)
+        return expose_luma(
+            degradation.blur(scene @ LUMA_WEIGHTS, self.blur.psf), self.noise, rng,
+            model=self.model, coloured=self.coloured, quality=self.quality,
+        )  # fmt: skip
 
 
-def vary(scene: FloatImage, rng: np.random.Generator) -> FloatImage:
-    """A random crop, sometimes reduced in scale, with another contrast and gamma."""
-    if rng.random() < 0.35 and min(scene.shape[:2]) >= 300:
-        factor = rng.uniform(max(0.5, 200 / min(scene.shape[:2])), 0.95)
-        size = (round(scene.shape[1] * factor), round(scene.shape[0] * factor))
+def draw_wider_camera(rng: np.random.Generator) -> Camera:
+    """A camera of the protocols; one of four is noisier, softer, sharper or coded otherwise."""
+    camera = draw_camera(rng)
+    if rng.random() >= 0.25:
+        return camera
+    return replace(
+        camera,
+        noise=float(np.exp(rng.uniform(np.log(0.001), np.log(0.04)))),
+        luma_sigma_px=float(rng.uniform(0.0, 1.6)),
+        sharpen=float(rng.uniform(0.0, 1.5)),
+        curve=float(rng.uniform(0.0, 0.3)),
+        jpeg_quality=None if rng.random() < 0.1 else int(rng.integers(60, 99)),
+    )
+
+
+def draw_instrument(rng: np.random.Generator) -> Instrument:
+    """A blur, and in one case of three a camera's own processing."""
+    blur = draw_blur(rng)
+    coloured = bool(rng.random() < 0.35)
+    noisiest = np.log(0.03 if coloured else 0.013)
+    noise = 0.0 if rng.random() < 0.2 else float(np.exp(rng.uniform(np.log(5e-4), noisiest)))
+    model: degradation.NoiseModel = "awgn" if rng.random() < 0.15 else "shot+read"
+    quality = None if rng.random() < 0.35 else int(rng.integers(65, 99))
+    camera = draw_wider_camera(rng) if rng.random() < CAMERA_SHARE else None
+    low_contrast = bool(rng.random() < (0.1 if camera is None else 0.5))
+    if camera is not None:
+        noise, quality = -1.0, camera.jpeg_quality
+    return Instrument(blur, noise, model, coloured, quality, camera, low_contrast)
+
+
+def vary(scene: npt.NDArray[np.uint8], rng: np.random.Generator) -> FloatImage:
+    """A random piece, sometimes reduced in scale, with another contrast, gamma or slope.
+
+    Parameters
+    ----------
+    scene : (R, C, 3) uint8 ndarray
+
+    Returns
+    -------
+    (r, c, 3) float32 ndarray, [0, 1]
+    """
+    factor, least = 1.0, min(scene.shape[:2])
+    if rng.random() < 0.35 and least >= 300:
+        factor = float(rng.uniform(max(0.5, 200 / least), 0.95))
+    rows, columns = (round(n * factor) for n in scene.shape[:2])
+    if min(rows, columns) <= 400 and rng.random() < 0.6:
+        height, width, top, left = rows, columns, 0, 0
+    else:
+        height = int(rng.integers(min(192, rows), min(rows, 520) + 1))
+        width = int(rng.integers(min(192, columns), min(columns, 520) + 1))
+        top, left = int(rng.integers(rows - height + 1)), int(rng.integers(columns - width + 1))
+    if factor < 1.0:
         method = (Image.Resampling.LANCZOS, Image.Resampling.BOX, Image.Resampling.BICUBIC)[
             rng.integers(3)
         ]
-        scene = np.clip(np.asarray(Image.fromarray(scene).resize(size, method)), 0, 1)
-    rows, columns = scene.shape[:2]
-    whole = min(rows, columns) <= 400 and rng.random() < 0.6
-    if not whole:
-        height = int(rng.integers(min(192, rows), min(rows, 520) + 1))
-        width = int(rng.integers(min(192, columns), min(columns, 520) + 1))
-        top = int(rng.integers(rows - height + 1))
-        left = int(rng.integers(columns - width + 1))
-        scene = scene[top : top + height, left : left + width]
+        right, bottom = (min((left + width) / factor, scene.shape[1]),
+                         min((top + height) / factor, scene.shape[0]))  # fmt: skip
+        box = (left / factor, top / factor, right, bottom)
+        piece = np.asarray(Image.fromarray(scene).resize((width, height), method, box=box))
+    else:
+        piece = scene[top : top + height, left : left + width]
+    piece = piece * np.float32(1 / 255)
+    if rng.random() < 0.13:
+        piece = np.clip(steepened(piece, rng), 0, 1)
     if rng.random() < 0.5:
-        scene = scene ** np.float32(np.exp(rng.uniform(-0.35, 0.35)))
+        piece = piece ** np.float32(np.exp(rng.uniform(-0.35, 0.35)))
     if rng.random() < 0.6:
-        mean = scene.mean()
-        scene = np.clip(mean + np.float32(rng.uniform(0.4, 1.15)) * (scene - mean), 0, 1)
-    return np.ascontiguousarray(scene, dtype=np.float32)
+        piece = np.clip(scale_contrast(piece, float(rng.uniform(0.4, 1.15))), 0, 1)
+    return np.ascontiguousarray(piece, dtype=np.float32)
 
 
 def generate(
@@ -203,7 +299,7 @@ def generate(
     Parameters
     ----------
     files : list of Path
-        Sharp scenes; aerial and satellite ones are drawn in the ratio 4 to 1.
+        Sharp scenes, drawn by their folders' names with `SHARES`.
     groups, size : int
         Number of groups and of captures in each.
     seed : int
@@ -217,28 +313,20 @@ def generate(
         ``truth`` (g, 8), ``tables`` (g, 4).
     """
     rng = np.random.default_rng(seed)
-    scenes = [load_luma(f) for f in files]
-    large = [i for i, f in enumerate(files) if f.parent.name == "satellite"]
-    small = [i for i, f in enumerate(files) if f.parent.name != "satellite"]
+    names = {file.parent.name for file in files}
+    folders = [name for name in SHARES if name in names] + sorted(names - set(SHARES))
+    shares = np.array([SHARES.get(name, 1.0) for name in folders])
     kept: list[list[Summary]] = []
     truth: list[tuple[float, ...]] = []
     tables: list[npt.NDArray[np.float32]] = []
     while len(truth) < groups:
-        blur = draw_blur(rng)
-        coloured = bool(rng.random() < 0.35)
-        noisiest = np.log(0.03 if coloured else 0.013)
-        noise = 0.0 if rng.random() < 0.2 else float(np.exp(rng.uniform(np.log(5e-4), noisiest)))
-        model: degradation.NoiseModel = "awgn" if rng.random() < 0.15 else "shot+read"
-        quality = None if rng.random() < 0.35 else int(rng.integers(65, 99))
+        instrument = draw_instrument(rng)
         members: list[Summary] = []
         for _ in range(4 * size):
-            pool = large if rng.random() < 0.2 else small
-            scene = vary(scenes[pool[rng.integers(len(pool))]].astype(np.float32), rng)
-            blurred = degradation.blur(scene, blur.psf)
-            capture = expose_luma(
-                blurred, noise, rng, model=model, coloured=coloured, quality=quality
-            )
-            summary = summarise(capture)
+            folder = folders[int(rng.choice(len(folders), p=shares / shares.sum()))]
+            among = [file for file in files if file.parent.name == folder]
+            scene = vary(decoded(among[int(rng.integers(len(among)))]), rng)
+            summary = summarise(instrument.capture(scene, rng))
             if isinstance(summary, Summary):
                 members.append(summary)
             if len(members) == size:
@@ -246,8 +334,9 @@ def generate(
         if len(members) < size:
             continue
         kept.append(members)
-        truth.append((*blur.truth, noise, quality or 0, blur.length, blur.angle, float(blur.other)))
-        tables.append(table_scalars(quality_table(quality) if quality else None, known=True))
+        truth.append(instrument.truth)
+        table = quality_table(instrument.quality) if instrument.quality else None
+        tables.append(table_scalars(table, known=True))
         if progress:
             progress(len(truth))
     return {

@@ -203,7 +203,8 @@ def described_capture(
 
 
 @lru_cache(maxsize=1024)
-def _decoded(path: Path) -> NDArray[np.uint8]:
+def decoded(path: Path) -> NDArray[np.uint8]:
+    """A scene as (R, C, 3) uint8, kept for the next time."""
     with Image.open(path) as picture:
         return np.asarray(picture.convert("RGB"))
 
@@ -240,7 +241,7 @@ class SceneFiles:
     def draw(self, rng: np.random.Generator, kind: str) -> FloatImage:
         """A random piece of 256 to 420 px a side, turned, now and then reduced."""
         paths = self.kinds[kind]
-        image = _decoded(paths[int(rng.integers(len(paths)))])
+        image = decoded(paths[int(rng.integers(len(paths)))])
         if min(image.shape[:2]) > 840 and rng.random() < 0.4:
             top, left = (int(rng.integers(n - 839)) for n in image.shape[:2])
             piece = Image.fromarray(image[top : top + 840, left : left + 840])

@@ -26,7 +26,7 @@ MOTION_SIGMA_PX = 0.5
 """Gaussian assumed beside linear motion."""
 _TRUNCATED_SIZE = 15
 _DISAGREEMENT, _DISAGREEING_SHARE = 3.0, 0.4  # deviations, share of the captures
-_SURELY_MOTION = 0.85  # keeps nine motions of ten on the validation split, and one shake of 30
+_SURELY_MOTION = 0.85  # keeps all 32 motions of the validation split, and two of 32 shakes
 _CUT, _SURELY_CUT, _CUT_FROM_PX, _QUIET = 0.5, 0.65, 3.0, 0.35
 """Probability from which a Gaussian counts as cut to 15x15 px where that can be seen, and where it
 cannot: under a sigma of 3 px less than 2.5 % of the kernel is cut off, and what that does to a
@@ -288,9 +288,9 @@ def estimate_from(
     output = ensemble(summary, table)
     value = decode_posterior.radius_value(output)
     alone = value == 0.0
-    of_radius = decode_posterior.calibrated(output.radius, ensemble, "radius_temperature")
-    of_sigma = decode_posterior.calibrated(
-        output.sigma_alone if alone else output.sigma_with_disk, ensemble, "sigma_temperature"
+    of_radius = decode_posterior.calibrated_radius(output.radius, ensemble)
+    of_sigma = decode_posterior.calibrated_sigma(
+        output.sigma_alone if alone else output.sigma_with_disk, ensemble
     )
     radius = decode_posterior.radius_quantity(value, of_radius)
     sigma = decode_posterior.sigma_quantity(of_sigma)

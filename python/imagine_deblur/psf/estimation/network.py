@@ -132,7 +132,9 @@ class Ensemble:
     """
 
     def __init__(self, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
-        self._arrays = {name: np.asarray(value, dtype=np.float32) for name, value in arrays.items()}
+        # Weights stay in half precision, a layer at a time is widened: 1.4 MB less.
+        self._weights = {n: np.asarray(v, np.float16) for n, v in arrays.items() if "." in n}
+        self._arrays = {n: np.asarray(v, np.float32) for n, v in arrays.items() if "." not in n}
         self.members = int(self._arrays["members"])
 
     def correction(self, name: str, at: float) -> float:
@@ -151,8 +153,8 @@ class Ensemble:
         return float(np.interp(at, knots, values))
 
     def _layer(self, member: int, name: str) -> tuple[FloatArray, FloatArray]:
-        prefix = f"m{member}.{name}."
-        return self._arrays[prefix + "weight"], self._arrays[prefix + "bias"]
+        weight, bias = (self._weights[f"m{member}.{name}.{kind}"] for kind in ("weight", "bias"))
+        return weight.astype(np.float32), bias.astype(np.float32)
 
     def _member(self, member: int, x: FloatArray, scalars: FloatArray) -> FloatArray:
         for name, stride in (("c1", 1), ("c2", 2), ("c3", 2), ("c4", 1)):
