@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from concurrent.futures import CancelledError
 from dataclasses import replace
 
 import pytest
@@ -95,9 +96,27 @@ def test_a_cluster_without_workers(monkeypatch):
         ClusterLanes(cluster.scheduler_address)
 
 
+def test_a_result_that_goes_with_the_scheduler_is_a_lost_connection(monkeypatch):
+    distributed = pytest.importorskip("distributed")
+
+    def gone(*_: object) -> None:
+        raise CancelledError("scheduler-connection-lost")
+
+    monkeypatch.setattr(distributed.Future, "result", gone)
+    with distributed.LocalCluster(
+        n_workers=1, processes=False, protocol="tcp", dashboard_address=":0", host="127.0.0.1"
+    ) as cluster:
+        running = ClusterLanes(cluster.scheduler_address)
+        running.submit("one", len, ())
+        with pytest.raises(ClusterLostError, match="connection to the Dask scheduler is lost"):
+            running.wait(30.0)
+        running.close()
+
+
 def test_a_local_batch_of_captures_needs_numpy_alone(scenes, tmp_path):
     code = f"""
 import sys
+from concurrent.futures import CancelledError
 for name in ("distributed", "fsspec", "pystac", "rasterio", "scipy", "PIL", "matplotlib"):
     sys.modules[name] = None
 if __name__ == "__main__":

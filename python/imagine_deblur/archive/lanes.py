@@ -18,7 +18,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
 from typing import Any
@@ -30,6 +30,7 @@ from imagine_deblur.support.extras import require
 _CONNECT_SECONDS = 10.0
 _JOIN_SECONDS = 30.0
 _RECOUNT_SECONDS = 5.0  # how soon workers that join a cluster get work
+_LOST = "the connection to the Dask scheduler is lost"
 
 
 class WorkerDiedError(ImagineDeblurError, RuntimeError):
@@ -233,16 +234,22 @@ class ClusterLanes(Lanes):
         found = []
         for future in _drained(self._ended, timeout):
             token, _ = self._running.pop(future.key)
-            if future.status == "finished":
-                found.append((token, future.result()))
-            elif future.status == "error":
-                error = future.exception()
-                if isinstance(error, self._killed):
-                    error = WorkerDiedError(f"workers ended one after another: {error}", final=True)
-                found.append((token, error))
-            else:
-                raise ClusterLostError("the connection to the Dask scheduler is lost")
+            try:
+                found.append((token, self._outcome(future)))
+            except (CancelledError, OSError) as error:  # the scheduler ended before it was fetched
+                raise ClusterLostError(_LOST) from error
         return found
+
+    def _outcome(self, future: Any) -> Any:
+        """The result of a future that ended, or its exception."""
+        if future.status == "finished":
+            return future.result()
+        if future.status != "error":
+            raise ClusterLostError(_LOST)
+        error = future.exception()
+        if isinstance(error, self._killed):
+            return WorkerDiedError(f"workers ended one after another: {error}", final=True)
+        return error
 
     def close(self) -> None:
         """See `Lanes`."""
