@@ -30,7 +30,6 @@ from imagine_deblur.support.extras import require
 _CONNECT_SECONDS = 10.0
 _JOIN_SECONDS = 30.0
 _RECOUNT_SECONDS = 5.0  # how soon workers that join a cluster get work
-_LOST = "the connection to the Dask scheduler is lost"
 
 
 class WorkerDiedError(ImagineDeblurError, RuntimeError):
@@ -237,7 +236,7 @@ class ClusterLanes(Lanes):
             try:
                 found.append((token, self._outcome(future)))
             except (CancelledError, OSError) as error:  # the scheduler ended before it was fetched
-                raise ClusterLostError(_LOST) from error
+                raise ClusterLostError("the connection to the Dask scheduler is lost") from error
         return found
 
     def _outcome(self, future: Any) -> Any:
@@ -245,7 +244,7 @@ class ClusterLanes(Lanes):
         if future.status == "finished":
             return future.result()
         if future.status != "error":
-            raise ClusterLostError(_LOST)
+            raise CancelledError(future.status)
         error = future.exception()
         if isinstance(error, self._killed):
             return WorkerDiedError(f"workers ended one after another: {error}", final=True)

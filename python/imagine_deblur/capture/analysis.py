@@ -95,8 +95,9 @@ def _cross_checked(
     capture: Capture, spectra: RingSpectra, found: Analysis, *, learned: bool
 ) -> Analysis:
     """Hold a given PSF, or field, against what the capture shows, where it shows a round blur."""
-    given = cells(found.psf) if found.psf is not None else ()
-    if not given or not all(policy.is_of_told_kind(psf) for psf in given):
+    assert found.psf is not None, "nothing is undone without a PSF"
+    given = cells(found.psf)
+    if not all(policy.is_of_told_kind(psf) for psf in given):
         return found
     own = _estimated(
         Capture(lambda: windows(capture.images()), capture.quantisation), raise_unknown=False

@@ -116,9 +116,10 @@ def calibrate(arrays: Arrays, data: Arrays) -> dict[str, npt.NDArray[Any]]:
     def listed(mask: npt.NDArray[np.bool_]) -> list[int]:
         return [int(i) for i in np.flatnonzero(mask)]
 
-    told = [i for i in listed(disk) if decode_posterior.disk_of(found[i].radius)[0] > 0]
+    disks = {i: decode_posterior.disk_of(found[i].radius) for i in listed(disk)}
+    told = {i: radii for i, (share, radii) in disks.items() if share > 0}
     fitted["radius_temperature"] = temperature_knots(
-        [decode_posterior.disk_of(found[i].radius)[1] for i in told],
+        list(told.values()),
         np.array([decode_posterior.radius_bin(radius[i]) for i in told]),
     ).astype(np.float32)
     blurred = listed(is_round & (radius + sigma > 0.3))

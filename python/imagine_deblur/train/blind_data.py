@@ -313,8 +313,10 @@ def generate(
         ``truth`` (g, 8), ``tables`` (g, 4).
     """
     rng = np.random.default_rng(seed)
-    names = {file.parent.name for file in files}
-    folders = [name for name in SHARES if name in names] + sorted(names - set(SHARES))
+    by_folder: dict[str, list[Path]] = {}
+    for file in files:
+        by_folder.setdefault(file.parent.name, []).append(file)
+    folders = [name for name in SHARES if name in by_folder] + sorted(set(by_folder) - set(SHARES))
     shares = np.array([SHARES.get(name, 1.0) for name in folders])
     kept: list[list[Summary]] = []
     truth: list[tuple[float, ...]] = []
@@ -323,8 +325,7 @@ def generate(
         instrument = draw_instrument(rng)
         members: list[Summary] = []
         for _ in range(4 * size):
-            folder = folders[int(rng.choice(len(folders), p=shares / shares.sum()))]
-            among = [file for file in files if file.parent.name == folder]
+            among = by_folder[folders[int(rng.choice(len(folders), p=shares / shares.sum()))]]
             scene = vary(decoded(among[int(rng.integers(len(among)))]), rng)
             summary = summarise(instrument.capture(scene, rng))
             if isinstance(summary, Summary):
