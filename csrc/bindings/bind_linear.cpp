@@ -15,6 +15,7 @@
 #include "linear/passes.h"
 #include "linear/piece_rows.h"
 #include "linear/reblur.h"
+#include "linear/rims.h"
 #include "linear/sizes.h"
 #include "threads/pinned_pool.h"
 
@@ -190,6 +191,24 @@ class OwnedReblur {
   std::optional<linear::Reblur> reblur_;
 };
 
+void lift_rims(PinnedPool& workers, const std::vector<py::array>& capture,
+               const std::vector<py::array>& restored, int restored_first,
+               std::pair<int, int> columns) {
+  const std::vector<PlaneView> before = views(capture, std::nullopt, false);
+  if (before.empty() || restored.size() != before.size()) {
+    throw Error(ErrorKind::kOptions, "planes that do not fit the capture", {.field = "planes"});
+  }
+  const std::vector<PlaneView> after = views(restored, before[0].columns, true);
+  if (after[0].type == SampleType::kFixed16 || restored_first < 0 ||
+      restored_first + after[0].rows > before[0].rows || columns.first < 0 ||
+      columns.first >= columns.second || columns.second > before[0].columns) {
+    throw Error(ErrorKind::kOptions, "rows, columns or samples that the capture has not",
+                {.field = "planes"});
+  }
+  const py::gil_scoped_release unlocked;
+  linear::lift_rims(workers, before, after, restored_first, columns.first, columns.second);
+}
+
 }  // namespace
 
 void register_linear(py::module_& module) {
@@ -266,6 +285,9 @@ void register_linear(py::module_& module) {
              py::arg("first_column"), py::arg("padded_columns"), py::arg("planes"),
              py::arg("first_row"), py::arg("kept"), py::arg("row_weights").none(true) = py::none(),
              py::arg("column_weights").none(true) = py::none(), py::arg("add") = false);
+
+  module.def("lift_rims", &lift_rims, py::arg("workers"), py::kw_only(), py::arg("capture"),
+             py::arg("restored"), py::arg("restored_first"), py::arg("columns"));
 
   py::class_<OwnedReblur>(module, "Reblur")
       .def(py::init<const Workplace&, std::shared_ptr<PlaneSizes>, std::vector<py::array>,

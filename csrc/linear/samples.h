@@ -62,6 +62,26 @@ struct RowSums {
   double across = 0;  // reblurred times the place in the block
 };
 
+// Reach of a rim's neighbourhood on each side, px, see linear/rims.h.
+inline constexpr int kRimReach = 6;
+inline constexpr int kRimWindow = 2 * kRimReach + 1;
+
+// Rows of the least, the greatest and the sum of several values each.
+struct Spread {
+  float* least;
+  float* greatest;
+  float* sum;
+};
+
+// A neighbourhood of kRimWindow rows: the last eight, the eight that end five rows before, the four
+// that end eight rows before, and the first.
+struct SpreadRows {
+  Spread last8;
+  Spread first8;
+  Spread middle4;
+  Spread first;
+};
+
 struct SampleKernels {
   const char* instructions;
   // out = in * weight, or out += in * weight.
@@ -81,6 +101,12 @@ struct SampleKernels {
   // Sum and sum of squares.
   void (*moments)(const float* values, int count, double* sum, double* sum2);
   RowSums (*compare)(const float* capture, const float* reblurred, const float* place, int count);
+  // Of each run of kRimWindow values of `count` + kRimWindow - 1.
+  void (*spread)(const float* values, int count, const Spread& out);
+  // Of the values behind both.
+  void (*join)(const Spread& a, const Spread& b, int count, const Spread& out);
+  // How much higher a restored row must be, see linear/rims.h. Returns whether at all.
+  bool (*lift)(const SpreadRows& around, const float* restored, int count, float* out);
 };
 
 // The fastest that this processor runs.

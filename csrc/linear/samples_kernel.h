@@ -266,6 +266,83 @@ RowSums compare(const float* capture, const float* reblurred, const float* place
   return out;
 }
 
+inline __attribute__((always_inline)) float lesser(float a, float b) { return a < b ? a : b; }
+inline __attribute__((always_inline)) float greater(float a, float b) { return a > b ? a : b; }
+
+constexpr int kRimBlock = 64;  // columns: sixteen values and what lies between fill the registers
+
+// Of runs of two, four and eight values, then of kRimWindow: each is made of two shorter ones.
+void spread(const float* values, int count, const Spread& out) {
+  static_assert(kRimWindow == 13);
+  constexpr int kMost = kRimBlock + kRimWindow;
+  for (int first = 0; first < count; first += kRimBlock) {
+    const int width = count - first < kRimBlock ? count - first : kRimBlock;
+    const float* const v = values + first;
+    float low[kMost];
+    float high[kMost];
+    float sum2[kMost];
+    float sum4[kMost];
+    for (int i = 0; i < width + 11; ++i) {
+      low[i] = lesser(v[i], v[i + 1]);
+      high[i] = greater(v[i], v[i + 1]);
+      sum2[i] = v[i] + v[i + 1];
+    }
+    for (int i = 0; i < width + 9; ++i) {
+      low[i] = lesser(low[i], low[i + 2]);
+      high[i] = greater(high[i], high[i + 2]);
+      sum4[i] = sum2[i] + sum2[i + 2];
+    }
+    for (int i = 0; i < width + 5; ++i) {
+      low[i] = lesser(low[i], low[i + 4]);
+      high[i] = greater(high[i], high[i + 4]);
+    }
+    for (int i = 0; i < width; ++i) {
+      out.least[first + i] = lesser(low[i], low[i + 5]);
+      out.greatest[first + i] = greater(high[i], high[i + 5]);
+      out.sum[first + i] = sum4[i] + sum4[i + 4] + sum4[i + 8] + v[i + 12];
+    }
+  }
+}
+
+void join(const Spread& a, const Spread& b, int count, const Spread& out) {
+  for (int i = 0; i < count; ++i) out.least[i] = lesser(a.least[i], b.least[i]);
+  for (int i = 0; i < count; ++i) out.greatest[i] = greater(a.greatest[i], b.greatest[i]);
+  for (int i = 0; i < count; ++i) out.sum[i] = a.sum[i] + b.sum[i];
+}
+
+// Why these numbers: linear/rims.h.
+constexpr float kRimDepth = 0.03F;
+constexpr float kRimDark = 0.25F;
+constexpr float kRimBright = 0.35F;
+constexpr float kRimLeast = 25.0F / 255.0F;
+
+inline __attribute__((always_inline)) float missing(float low, float high, float mean,
+                                                    float restored) {
+  const float range = high - low;
+  // Shares from 0 to 1: of a surrounding that is mostly dark, and of a thing bright enough.
+  float dark = kRimBright * range - (mean - low);
+  dark = lesser(greater(dark, 0.0F), (kRimBright - kRimDark) * range);
+  float bright = (range - kRimLeast) / kRimLeast;
+  bright = lesser(greater(bright, 0.0F), 1.0F);
+  const float weight = dark * bright / greater((kRimBright - kRimDark) * range, kLeast);
+  return weight * greater(low - kRimDepth * range - restored, 0.0F);
+}
+
+bool lift(const SpreadRows& r, const float* restored, int count, float* out) {
+  constexpr float kShare = 1.0F / (kRimWindow * kRimWindow);
+  for (int i = 0; i < count; ++i) {
+    const float low = lesser(r.first8.least[i], r.last8.least[i]);
+    const float high = greater(r.first8.greatest[i], r.last8.greatest[i]);
+    const float mean = (r.last8.sum[i] + r.middle4.sum[i] + r.first.sum[i]) * kShare;
+    out[i] = missing(low, high, mean, restored[i]);
+  }
+  typedef std::uint32_t Word __attribute__((may_alias));
+  const Word* const words = reinterpret_cast<const Word*>(out);
+  std::uint32_t any = 0;  // bits that are set: unlike a largest float it is found many at a time
+  for (int i = 0; i < count; ++i) any |= words[i];
+  return any != 0;
+}
+
 }  // namespace
 
 extern const SampleKernels kKernels;
@@ -278,6 +355,9 @@ const SampleKernels kKernels{SAMPLES_NAME(SAMPLES_NAMESPACE),
                              &sum,
                              &multiply,
                              &moments,
-                             &compare};
+                             &compare,
+                             &spread,
+                             &join,
+                             &lift};
 
 }  // namespace imagine_deblur::linear::SAMPLES_NAMESPACE

@@ -1,5 +1,5 @@
 set(IMAGINE_DEBLUR_LINEAR_SOURCES linear/bank.cpp linear/gain.cpp linear/passes.cpp linear/piece_rows.cpp
-                                  linear/reblur.cpp linear/samples.cpp linear/sizes.cpp)
+                                  linear/reblur.cpp linear/rims.cpp linear/samples.cpp linear/sizes.cpp)
 # One file an instruction set beyond the family's common one; linear/samples.cpp asks the processor.
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   list(APPEND IMAGINE_DEBLUR_LINEAR_SOURCES linear/samples_avx2.cpp linear/samples_avx512.cpp)

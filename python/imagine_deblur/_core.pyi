@@ -112,6 +112,15 @@ class Workplace:
         after_block: Callable[[], object] | None = None,
     ) -> None: ...
 
+def lift_rims(
+    workers: WorkerPool,
+    *,
+    capture: Sequence[Plane],
+    restored: Sequence[Plane],
+    restored_first: int,
+    columns: tuple[int, int],
+) -> None: ...
+
 class Reblur:
     def __init__(
         self,

@@ -153,8 +153,9 @@ class Options:
     reblur_check: bool = _option(
         True,
         "blur the result again, compare it with the capture block by block, and replace what the "
-        "capture does not support; pass the capture through where that is most of it, where no "
-        "scene is like what undoing the blur would give, or where the capture shows another blur",
+        "capture does not support; lift dark rims round bright things; pass the capture through "
+        "where most of it is replaced, where no scene is like what undoing the blur would give, or "
+        "where the capture shows another blur",
         _BLUR,
     )
     error_map: bool = _option(

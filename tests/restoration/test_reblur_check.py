@@ -66,6 +66,12 @@ class Inventor:
         return restored
 
 
+@pytest.fixture(autouse=True)
+def _check_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rims are lifted after the check, see test_rims.py."""
+    monkeypatch.setattr(_core, "lift_rims", lambda *planes, **places: None)
+
+
 def run(image: Any, model: Any, **options: Any) -> tuple[Any, Any]:
     with Session(psf=PRESET, model=model, threads=1, **options) as session:
         return session.restore_with_report(image)

@@ -219,12 +219,25 @@ class WienerStage:
         return self.field.row_weights(cell_row, strip.frame_rows, rows), columns[piece.write]
 
     def review(self, strip: Strip) -> int:
-        """Check the restored rows against the capture; return how many blocks were replaced."""
+        """Check the restored rows against the capture, and take dark rims off bright things.
+
+        Returns
+        -------
+        int
+            Blocks that were replaced.
+        """
         check = self.reblur_check
         if check is None:
             return 0
         rows = self._review_rows(strip)
         replaced = check.review(strip, rows[0], self._reblurred(strip, rows, check.base_plane))
+        _core.lift_rims(
+            self._workers,
+            capture=strip.capture,
+            restored=strip.restored,
+            restored_first=strip.finished[0] - strip.window[0],
+            columns=strip.finished_columns,
+        )
         if strip.count > 1:
             return_free_memory()  # of sums and fades: 9 MB of a frame of 100 MP, in 4 ms
         return replaced

@@ -22,9 +22,9 @@ def synthetic_scene(rows: int, columns: int, *, seed: int = 0) -> NDArray[np.flo
         Encoded values in [0, 1]. Synthetic: no real place.
     """
     rng = np.random.default_rng(seed)
-    relief = _fractal(rows, columns, 1.6, rng)
-    moisture = _fractal(rows, columns, 1.3, rng)
-    grain = _fractal(rows, columns, 0.7, rng)
+    relief = fractal_field(rows, columns, 1.6, rng)
+    moisture = fractal_field(rows, columns, 1.3, rng)
+    grain = fractal_field(rows, columns, 0.7, rng)
     soil = np.array([0.50, 0.42, 0.32], np.float32)
     grass = np.array([0.30, 0.38, 0.22], np.float32)
     cover = (0.5 + 0.5 * np.tanh(2 * moisture))[..., None].astype(np.float32)
@@ -42,12 +42,12 @@ def synthetic_scene(rows: int, columns: int, *, seed: int = 0) -> NDArray[np.flo
     sea = np.array([0.16, 0.28, 0.36], np.float32) * (1.0 - 0.5 * depth)
     scene = np.where(water[..., None], sea * (1 + 0.015 * grain[..., None]), land)
 
-    cloud = np.clip(_fractal(rows, columns, 1.8, rng) - 1.6, 0.0, 1.0)[..., None]
+    cloud = np.clip(fractal_field(rows, columns, 1.8, rng) - 1.6, 0.0, 1.0)[..., None]
     scene = scene + (0.92 - scene) * np.minimum(1.0, 1.5 * cloud)
     return np.asarray(np.clip(scene, 0.0, 1.0), np.float32)
 
 
-def _fractal(
+def fractal_field(
     rows: int, columns: int, exponent: float, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """Gaussian field with amplitude spectrum f^-exponent, mean 0, standard deviation 1."""

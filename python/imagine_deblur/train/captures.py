@@ -21,6 +21,7 @@ from imagine_deblur.degradation.shake import random_walk_kernel
 from imagine_deblur.errors import InputImageError
 from imagine_deblur.evaluation.protocols import scale_contrast, truncated_gaussian
 from imagine_deblur.psf import PSF, Disk, Gaussian, Motion, Sampled
+from imagine_deblur.support.scene import fractal_field
 from imagine_deblur.train.scenes import list_images
 
 FloatImage = NDArray[np.float32]
@@ -42,7 +43,7 @@ MODES = {
 }
 """Share of each kind of capture; "clean" is not blurred, "any" is drawn from wide ranges."""
 
-DRAWS_VERSION = 1
+DRAWS_VERSION = 2
 """Raised whenever a draw changes: crops made by older draws are not reused."""
 
 RADIUS_MAX_PX, SIGMA_MAX_PX, MOTION_MAX_PX = 9.0, 4.5, 15.0
@@ -52,6 +53,9 @@ NOISE_MAX = 0.02
 """Largest noise scale s drawn, full scale 1."""
 
 GREY_SHARE = 0.03
+
+UNEVEN_SHARE = 0.25
+"""How often a camera's defocus is no even disk of one size: real lenses are not perfect."""
 
 KINDS = ("aerial", "satellite", "iss")
 _SHARES, _IMAGINE_SHARES = (0.35, 0.2, 0.45), (0.05, 0.55, 0.4)
@@ -82,6 +86,41 @@ def steepened(image: FloatImage, rng: np.random.Generator) -> FloatImage:
     return np.ascontiguousarray(smooth[:rows, :columns], np.float32)
 
 
+def clouded(image: FloatImage, rng: np.random.Generator) -> FloatImage:
+    """A darker, flatter scene below small bright clouds: rims show there first."""
+    rows, columns = image.shape[:2]
+    ground = scale_contrast(image, float(rng.uniform(0.1, 0.7))) * rng.uniform(0.3, 1.0)
+    field = fractal_field(rows, columns, float(rng.uniform(1.3, 2.1)), rng)
+    edge = np.exp(rng.uniform(0.0, 3.0))
+    cover = np.clip(edge * (field - np.quantile(field, rng.uniform(0.88, 0.995))), 0.0, 1.0)
+    cover *= rng.uniform(0.4, 1.0)
+    grain = fractal_field(rows, columns, 1.0, rng)
+    cloud = rng.uniform(0.6, 1.0) * (1.0 + 0.06 * grain)
+    clouded = ground + cover[..., None] * (cloud[..., None] - ground)
+    return np.asarray(np.clip(clouded, 0, 1), np.float32)
+
+
+def uneven_blur(
+    light: FloatImage, radius: float, sigma: float, rng: np.random.Generator
+) -> FloatImage:
+    """The defocus of a lens with aberrations.
+
+    Spherical aberration brightens or darkens the middle of the disk; colours differ in radius by
+    some percent.
+    """
+    inner = radius * rng.uniform(0.4, 0.8)
+    # The middle's density stays above zero: share / inner^2 + (1 - share) / radius^2 > 0.
+    share = max(float(rng.uniform(-0.25, 0.3)), -0.8 / (radius**2 / inner**2 - 1.0))
+    bands = []
+    for band in range(light.shape[2]):
+        size = 1.0 + 0.02 * rng.standard_normal()
+        plane = np.ascontiguousarray(light[..., band])
+        outer = degradation.blur(plane, PSF((Disk(radius * size), Gaussian(sigma))))
+        middle = degradation.blur(plane, PSF((Disk(inner * size), Gaussian(sigma))))
+        bands.append(outer + np.float32(share) * (middle - outer))
+    return np.stack(bands, axis=2)
+
+
 def lit(image: FloatImage, rng: np.random.Generator) -> FloatImage:
     """A dark scene with point lights."""
     image = image * np.float32(rng.uniform(0.02, 0.3))
@@ -96,15 +135,17 @@ def lit(image: FloatImage, rng: np.random.Generator) -> FloatImage:
 
 
 def change_scene(image: FloatImage, rng: np.random.Generator, mode: str) -> FloatImage:
-    """Another contrast, tone, slope of the spectrum; sometimes dark, sometimes with lights."""
+    """Another contrast, tone, slope of the spectrum; sometimes clouds, lights, or darkness."""
     kind = rng.random()
     if kind < 0.13:
         image = steepened(image, rng)
-    elif kind < 0.16:
+    elif kind < 0.22:
+        image = clouded(image, rng)
+    elif kind < 0.25:
         image = lit(image, rng)
-    elif kind < 0.19:
+    elif kind < 0.28:
         image = image * np.float32(rng.uniform(0.05, 0.5))
-    elif kind < 0.20:
+    elif kind < 0.29:
         image = image * np.float32(rng.uniform(1.3, 2.2))
     if rng.random() < GREY_SHARE:
         image = np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2)
@@ -134,7 +175,10 @@ def draw_capture(image: FloatImage, mode: str, rng: np.random.Generator) -> Capt
         if rng.random() < 0.08:
             psf, radius, sigma = PSF(()), 0.0, 0.0
         light = camera.expose(sharp)
-        blurred = degradation.blur(light, psf) if psf.components else light
+        if radius and rng.random() < UNEVEN_SHARE:
+            blurred = uneven_blur(light, radius, sigma, rng)
+        else:
+            blurred = degradation.blur(light, psf) if psf.components else light
         degraded = camera.capture(np.clip(blurred, 0, 1), rng)
         return Capture(camera.render(light), degraded, psf, radius, sigma, True,
                        camera.jpeg_quality)  # fmt: skip
