@@ -16,7 +16,14 @@ from imagine_deblur.errors import InputImageError
 from imagine_deblur.psf import PSF, Disk, Gaussian, Sampled
 from imagine_deblur.restoration.wiener import WienerSpec, wiener_planes
 from imagine_deblur.train import recipe
-from imagine_deblur.train.captures import MODES, SceneFiles, draw_capture, draw_mode
+from imagine_deblur.train.captures import (
+    MODES,
+    SceneFiles,
+    clouded,
+    draw_capture,
+    draw_mode,
+    uneven_blur,
+)
 from imagine_deblur.train.config import TrainConfig
 from imagine_deblur.train.planes import believed, crop_corners, input_planes, make_group
 from imagine_deblur.train.pool import CropPool
@@ -77,6 +84,31 @@ def test_every_kind_of_capture_is_believed_as_a_restoration_would(mode: str) -> 
         if gains is not None:
             assert np.isfinite(gains.traits).all()
             assert gains.directed == (not psf.isotropic)
+
+
+def test_an_uneven_defocus_keeps_the_light_and_differs_from_a_disk() -> None:
+    point = np.zeros((64, 64, 3), np.float32)
+    point[32, 32] = 1.0
+    middles = []
+    for seed in range(30):
+        psf = uneven_blur(point, 6.0, 1.0, np.random.default_rng(seed))
+        np.testing.assert_allclose(psf.sum(axis=(0, 1)), 1.0, atol=1e-4)
+        assert psf.min() > -2e-4
+        middles.append(float(psf[31:34, 31:34].mean() * np.pi * 6.0**2))
+    assert min(middles) < 0.8
+    assert max(middles) > 1.2
+
+
+def test_clouds_are_small_and_brighter_than_the_ground() -> None:
+    scene = made_up_scene(260, 270, 3).astype(np.float32) / np.float32(255)
+    brighter = 0
+    for seed in range(10):
+        changed = clouded(scene, np.random.default_rng(seed))
+        assert changed.dtype == np.float32
+        assert 0.0 <= changed.min() <= changed.max() <= 1.0
+        ground, cloud = np.quantile(changed.mean(axis=2), (0.5, 0.998))
+        brighter += cloud > ground + 0.1
+    assert brighter >= 8
 
 
 def test_recipe_covers_its_ranges() -> None:
