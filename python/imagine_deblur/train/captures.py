@@ -37,11 +37,13 @@ MODES = {
     "gauss": 0.05,
     "gauss+": 0.09,
     "clean": 0.02,
-    "any": 0.08,
+    "any": 0.05,
+    "slight": 0.03,
     "motion": 0.04,
     "shake": 0.03,
 }
-"""Share of each kind of capture; "clean" is not blurred, "any" is drawn from wide ranges."""
+"""Share of each kind of capture; "clean" is not blurred, "any" is drawn from wide ranges, "slight"
+is all but sharp and all but free of noise."""
 
 DRAWS_VERSION = 2
 """Raised whenever a draw changes: crops made by older draws are not reused."""
@@ -197,6 +199,11 @@ def draw_capture(image: FloatImage, mode: str, rng: np.random.Generator) -> Capt
     elif mode == "gauss+":
         sigma, cut, noise = float(rng.uniform(0.8, 4.2)), bool(rng.random() < 0.7), 0.001
         model = "awgn"
+    elif mode == "slight":
+        sigma = float(rng.uniform(0.2, 0.9))
+        radius = float(rng.uniform(0.3, 1.3)) if rng.random() < 0.4 else 0.0
+        noise = float(rng.choice([0.0, 0.0, 5e-4, 2e-3]))
+        quality = None if rng.random() < 0.7 else int(rng.integers(88, 99))
     elif mode in ("clean", "any", "motion", "shake"):
         noise = (
             0.0
