@@ -1,7 +1,7 @@
 """Restore real captures, which have no truth, and report what can be said without one.
 
-Per capture: the blur used, the noise-to-signal ratio found, blocks the guard replaced, and NIQE and
-BRISQUE before and after over the central part of the frame. These two also fall when noise and
+Per capture: the blur used, the blocks that the reblur check replaced, and NIQE and BRISQUE before
+and after over the central part of the frame. These two also fall when noise and
 rings are added, so they are reported, never a gate: look at the pictures that are written beside.
 
     python bench/bench_captures.py DIR -o OUT [--psf RECORD]
@@ -42,8 +42,8 @@ def main() -> None:
     parsed = parser.parse_args()
     parsed.output.mkdir(parents=True, exist_ok=True)
     print_environment()
-    print("| capture | blur used | nsr | guard | NIQE | after | BRISQUE | after |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| capture | blur used | blocks replaced | NIQE | after | BRISQUE | after |")
+    print("|---|---|---|---|---|---|---|")
     scores = []
     with Session(psf=parsed.psf, model=parsed.model, overwrite=True) as session:
         for path in sorted(parsed.captures.glob("*.jpg")):
@@ -57,11 +57,9 @@ def main() -> None:
                 for c in (report.psf or {}).get("components", ())
                 if c["kind"] != "sampled"
             )
-            base = report.nsr[len(report.nsr) // 2] if report.nsr else float("nan")
             print(
-                f"| {path.name} | {blur or 'sampled or none'} | {base:.3f} "
-                f"| {report.replaced_blocks} | {row[0]:.1f} | {row[1]:.1f} | {row[2]:.1f} "
-                f"| {row[3]:.1f} |",
+                f"| {path.name} | {blur or 'sampled or none'} | {report.replaced_blocks} "
+                f"| {row[0]:.1f} | {row[1]:.1f} | {row[2]:.1f} | {row[3]:.1f} |",
                 flush=True,
             )
     mean = np.mean(scores, axis=0)
