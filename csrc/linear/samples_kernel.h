@@ -269,7 +269,7 @@ RowSums compare(const float* capture, const float* reblurred, const float* place
 inline __attribute__((always_inline)) float lesser(float a, float b) { return a < b ? a : b; }
 inline __attribute__((always_inline)) float greater(float a, float b) { return a > b ? a : b; }
 
-constexpr int kRimBlock = 64;  // columns: sixteen values and what lies between fill the registers
+constexpr int kRimBlock = 64;  // columns at a time: what is kept of them stays in the first cache
 
 // Of runs of two, four and eight values, then of kRimWindow: each is made of two shorter ones.
 void spread(const float* values, int count, const Spread& out) {
