@@ -205,6 +205,19 @@ def test_fresh_features_have_mean_0_and_variance_1() -> None:
     torch.testing.assert_close(network(captured)[0], captured)
 
 
+def test_mgstnet_goes_on_learning_its_kernel_wherever_training_threw_it() -> None:
+    torch.manual_seed(0)
+    network = mgstnet.Mgstnet(1, (4, 8, 8), 1, 4, 5, 2)
+    last = network.stages[0].kernel_proximal.back[-1]
+    with torch.no_grad():
+        last.bias -= 50.0  # the whole kernel below zero
+    captured, sharp = pair(4)
+    _, kernels = network(captured)
+    assert float(kernels[0].detach().std()) > 1e-4
+    mgstnet.kernel_loss(kernels, sharp, captured).backward()
+    assert float(last.weight.grad.abs().max()) > 1e-8
+
+
 def test_scaled_mgstnet_starts_from_its_gradient_steps() -> None:
     torch.manual_seed(0)
     network = mgstnet.Mgstnet(2, (4, 8, 8), 1, 4, 5, 2)

@@ -102,7 +102,9 @@ def _attention_blocks(width: int, count: int, reduction: int) -> nn.Sequential:
 class KernelProximal(nn.Module):
     """KPM (figure 1c, equation 12): ``s + G~(Soft(G(s)))``.
 
-    G is a 3x3 convolution and `blocks` RCABs, G~ the mirror image of it.
+    G is a 3x3 convolution and `blocks` RCABs, G~ the mirror image of it. What they add has mean 0:
+    normalising would take a common part out again, and one that throws the whole kernel below zero
+    leaves it flat for good, since the ReLU of equation 14 lets no gradient back.
     """
 
     def __init__(self, width: int, blocks: int, reduction: int) -> None:
@@ -118,8 +120,8 @@ class KernelProximal(nn.Module):
         """
         gain = float(kernel.shape[-1] ** 2)
         features = self.forth(kernel[:, None] * gain)
-        change: torch.Tensor = self.back(self.threshold(features))
-        return kernel + change[:, 0].float() / gain
+        change: torch.Tensor = self.back(self.threshold(features))[:, 0].float()
+        return kernel + (change - change.mean(dim=(-2, -1), keepdim=True)) / gain
 
 
 class _Up(nn.Module):
