@@ -5,12 +5,13 @@
 // hardly there: where most of the 13 x 13 px round a pixel are dark, the darkest of them show the
 // ground itself. So the luma of a restored pixel stays above
 //
-//   least - 0.03 (greatest - least)
+//   least - depth (greatest - least)
 //
-// of the capture's luma round it. The rule acts in full where the mean is within 25 % of the range
-// from the least and fades out to 35 %: narrow dark gaps between bright things may become as dark
-// as they are. It fades in from a range of 25 to one of 50 of 255 grey levels: below, a rim is not
-// seen.
+// of the capture's luma round it. The rule acts in full where the mean is no further from the least
+// than a share of the range, 5 % below a limit, and fades out to 5 % above it: narrow dark gaps
+// between bright things may become as dark as they are. It fades in from a range of 25 to one of 50
+// of 255 grey levels: below, a rim is not seen. From a range of 50 to one of 100, as round clouds,
+// the limit rises from 30 to 40 % and the depth falls from 3 to 2 %.
 //
 // The numbers were chosen on twelve real captures, for their rims, and on validation scenes, for
 // the PSNR; the table is in research/notes/2026-11-30-trust.md.

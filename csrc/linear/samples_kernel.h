@@ -312,20 +312,25 @@ void join(const Spread& a, const Spread& b, int count, const Spread& out) {
 
 // Why these numbers: linear/rims.h.
 constexpr float kRimDepth = 0.03F;
-constexpr float kRimDark = 0.25F;
-constexpr float kRimBright = 0.35F;
+constexpr float kRimDepthBright = 0.02F;
+constexpr float kRimDark = 0.30F;
+constexpr float kRimDarkBright = 0.40F;
+constexpr float kRimFade = 0.10F;
 constexpr float kRimLeast = 25.0F / 255.0F;
+constexpr float kRimBright = 50.0F / 255.0F;
 
 inline __attribute__((always_inline)) float missing(float low, float high, float mean,
                                                     float restored) {
   const float range = high - low;
-  // Shares from 0 to 1: of a surrounding that is mostly dark, and of a thing bright enough.
-  float dark = kRimBright * range - (mean - low);
-  dark = lesser(greater(dark, 0.0F), (kRimBright - kRimDark) * range);
-  float bright = (range - kRimLeast) / kRimLeast;
-  bright = lesser(greater(bright, 0.0F), 1.0F);
-  const float weight = dark * bright / greater((kRimBright - kRimDark) * range, kLeast);
-  return weight * greater(low - kRimDepth * range - restored, 0.0F);
+  // Shares from 0 to 1: of a thing bright enough, of one so bright that more is dark round it, and
+  // of a surrounding that is mostly dark.
+  const float seen = lesser(greater(range / kRimLeast - 1.0F, 0.0F), 1.0F);
+  const float bright = lesser(greater(range / kRimBright - 1.0F, 0.0F), 1.0F);
+  const float limit = kRimDark + (kRimDarkBright - kRimDark) * bright;
+  float dark = (limit + 0.5F * kRimFade) * range - (mean - low);
+  dark = lesser(greater(dark, 0.0F), kRimFade * range) / greater(kRimFade * range, kLeast);
+  const float depth = kRimDepth + (kRimDepthBright - kRimDepth) * bright;
+  return seen * dark * greater(low - depth * range - restored, 0.0F);
 }
 
 bool lift(const SpreadRows& r, const float* restored, int count, float* out) {
