@@ -49,14 +49,22 @@ def test_group_is_a_function_of_seed_and_index(tiny_config: TrainConfig, scenes_
 def test_capture_and_truth_of_a_group_belong_together(
     tiny_config: TrainConfig, scenes_dir: Path
 ) -> None:
-    """The local mean of capture, base plane and truth agree: blur moves and adds nothing."""
+    """The local mean of capture, base plane and truth agree: blur moves and adds nothing.
+
+    All but black scenes are left out: noise that is cut at zero brightens their captures.
+    """
     scenes = SceneFiles(scenes_dir / "train")
+    compared = 0
     for index in range(12):
         group = make_group(index, 1, scenes, tiny_config.data, SPEC)[0].astype(np.float32)
         capture, base, sharp = group[:, :3], group[:, 3:6], group[:, -3:]
+        if sharp.mean() < 0.04 - 0.5:
+            continue
+        compared += 1
         spread = sharp.std() + 0.02
         assert abs(float((capture - sharp).mean())) < 0.3 * spread
         assert abs(float((base - capture).mean())) < 0.3 * spread
+    assert compared >= 8
 
 
 def test_input_planes_are_capture_then_bank() -> None:
@@ -216,7 +224,7 @@ def test_kinds_of_scene_and_capture_keep_their_shares(scenes_dir: Path) -> None:
     scenes, rng = SceneFiles(scenes_dir / "train"), np.random.default_rng(4)
     modes = [draw_mode(rng) for _ in range(2000)]
     assert np.mean([mode.startswith("camera") for mode in modes]) == pytest.approx(
-        MODES["camera"] + MODES["camera-low"], abs=0.04
+        MODES["camera"] + MODES["camera-low"] + MODES["camera-any"], abs=0.04
     )
     kinds = [scenes.draw_kind(rng, "defocus") for _ in range(500)]
     assert np.mean([kind == "aerial" for kind in kinds]) == pytest.approx(0.35, abs=0.07)

@@ -27,8 +27,9 @@ from imagine_deblur.train.scenes import list_images
 FloatImage = NDArray[np.float32]
 
 MODES = {
-    "camera": 0.15,
-    "camera-low": 0.17,
+    "camera": 0.14,
+    "camera-low": 0.15,
+    "camera-any": 0.03,
     "defocus": 0.06,
     "defocus+": 0.13,
     "defocus75": 0.09,
@@ -43,9 +44,9 @@ MODES = {
     "shake": 0.03,
 }
 """Share of each kind of capture; "clean" is not blurred, "any" is drawn from wide ranges, "slight"
-is all but sharp and all but free of noise."""
+is all but sharp and all but free of noise; "camera-any" is "any" through a camera."""
 
-DRAWS_VERSION = 2
+DRAWS_VERSION = 3
 """Raised whenever a draw changes: crops made by older draws are not reused."""
 
 RADIUS_MAX_PX, SIGMA_MAX_PX, MOTION_MAX_PX = 9.0, 4.5, 15.0
@@ -157,11 +158,23 @@ def change_scene(image: FloatImage, rng: np.random.Generator, mode: str) -> Floa
         image = scale_contrast(image, float(rng.uniform(0.15, 0.5)))
     elif mode.startswith("imagine"):
         image = scale_contrast(image, 0.7 * float(np.exp(rng.normal(0, 0.08))))
-    elif mode == "any":
+    elif mode in ("any", "camera-any"):
         image = scale_contrast(image, float(np.exp(rng.uniform(np.log(0.08), np.log(1.1)))))
     elif rng.random() < 0.25:
         image = scale_contrast(image, float(rng.uniform(0.3, 1.1)))
     return np.clip(image, 0, 1).astype(np.float32)
+
+
+def any_size(rng: np.random.Generator) -> tuple[float, float]:
+    """Radius of a disk, 0 in three draws of ten, and sigma of a Gaussian on top of it, px."""
+    if rng.random() < 0.7:
+        return float(rng.uniform(0.3, RADIUS_MAX_PX)), float(rng.uniform(0.0, 1.2))
+    return 0.0, float(rng.uniform(0.2, SIGMA_MAX_PX))
+
+
+def round_psf(radius: float, sigma: float) -> PSF:
+    """A disk smoothed by a Gaussian, or the Gaussian alone; px."""
+    return PSF((Disk(radius), Gaussian(sigma))) if radius else PSF((Gaussian(sigma),))
 
 
 def draw_capture(image: FloatImage, mode: str, rng: np.random.Generator) -> Capture:
@@ -171,9 +184,12 @@ def draw_capture(image: FloatImage, mode: str, rng: np.random.Generator) -> Capt
     noise, quality = 0.006, None
     model: degradation.NoiseModel = "shot+read"
     if mode.startswith("camera"):
-        radius = float(rng.uniform(1.5, 7.5))
         camera = draw_camera(rng)
-        psf = PSF((Disk(radius), Gaussian(sigma)))
+        if mode == "camera-any":
+            radius, sigma = any_size(rng)
+        else:
+            radius = float(rng.uniform(1.5, 7.5))
+        psf = round_psf(radius, sigma)
         if rng.random() < 0.08:
             psf, radius, sigma = PSF(()), 0.0, 0.0
         light = camera.expose(sharp)
@@ -213,10 +229,8 @@ def draw_capture(image: FloatImage, mode: str, rng: np.random.Generator) -> Capt
         quality = None if rng.random() < 0.35 else int(rng.integers(60, 99))
         if mode in ("motion", "shake") and rng.random() < 0.6:
             noise, quality = 0.006, int(rng.integers(86, 95))
-        if mode == "any" and rng.random() < 0.7:
-            radius, sigma = float(rng.uniform(0.3, RADIUS_MAX_PX)), float(rng.uniform(0.0, 1.2))
-        elif mode == "any":
-            sigma = float(rng.uniform(0.2, SIGMA_MAX_PX))
+        if mode == "any":
+            radius, sigma = any_size(rng)
     if mode == "clean":
         psf, sigma = PSF(()), 0.0
     elif mode == "motion":
@@ -227,7 +241,7 @@ def draw_capture(image: FloatImage, mode: str, rng: np.random.Generator) -> Capt
     elif cut:
         psf = truncated_gaussian(sigma, 15)
     else:
-        psf = PSF((Disk(radius), Gaussian(sigma))) if radius else PSF((Gaussian(sigma),))
+        psf = round_psf(radius, sigma)
     blurred = degradation.blur(sharp, psf) if psf.components else sharp
     degraded = degradation.expose(
         blurred, noise=noise, noise_model=model, jpeg_quality=quality, rng=rng
