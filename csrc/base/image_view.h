@@ -35,6 +35,9 @@ struct PlaneView {
   std::byte* row(int r) const noexcept {
     return static_cast<std::byte*>(data) + static_cast<std::ptrdiff_t>(r) * row_stride;
   }
+  std::byte* sample(int r, int column) const noexcept {
+    return row(r) + static_cast<std::size_t>(column) * sample_bytes(type);
+  }
 };
 
 }  // namespace imagine_deblur

@@ -37,16 +37,16 @@ StoreRows store_in(const SampleKernels& samples, std::span<const PlaneView> plan
 
 }  // namespace
 
-void luma_row(const SampleKernels& samples, std::span<const PlaneView> planes, int row, int columns,
-              float* out) {
+void luma_row(const SampleKernels& samples, std::span<const PlaneView> planes, int row, int first,
+              int count, float* out) {
   const float step = step_of(planes[0].type);
   if (planes.size() == 1) {
-    samples.accumulate(planes[0].row(row), planes[0].type, step, false, columns, out);
+    samples.accumulate(planes[0].sample(row, first), planes[0].type, step, false, count, out);
     return;
   }
   for (std::size_t band = 0; band < 3; ++band) {
-    samples.accumulate(planes[band].row(row), planes[band].type, kLuma[band] * step, band > 0,
-                       columns, out);
+    samples.accumulate(planes[band].sample(row, first), planes[band].type, kLuma[band] * step,
+                       band > 0, count, out);
   }
 }
 

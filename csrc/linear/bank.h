@@ -39,8 +39,9 @@ void run_bank(Passes& passes, const PlaneSizes& sizes, const Otf& otf, const Ban
               const PieceRows& capture, std::span<const PlaneView> planes,
               const Placement& placement);
 
-// Writes row `row` of the luma of planes of one type: out[columns], in [0, 1].
-void luma_row(const SampleKernels& samples, std::span<const PlaneView> planes, int row, int columns,
-              float* out);
+// Writes columns [first, first + count) of row `row` of the luma of planes of one type: out[count],
+// in [0, 1].
+void luma_row(const SampleKernels& samples, std::span<const PlaneView> planes, int row, int first,
+              int count, float* out);
 
 }  // namespace imagine_deblur::linear

@@ -37,9 +37,8 @@ void PieceRows::read_frame(int row, std::span<const float> weights, int first, i
                            float* out) const {
   for (std::size_t band = 0; band < planes_.size(); ++band) {
     const PlaneView& plane = planes_[band];
-    const std::byte* const from = static_cast<const std::byte*>(plane.row(row)) +
-                                  static_cast<std::size_t>(first) * sample_bytes(plane.type);
-    samples_.accumulate(from, plane.type, weights[band] * step_, band > 0, count, out);
+    samples_.accumulate(plane.sample(row, first), plane.type, weights[band] * step_, band > 0,
+                        count, out);
   }
 }
 

@@ -70,11 +70,11 @@ void Reblur::load(int first, int count, float* rows, std::ptrdiff_t stride) {
     const int row = first + r;
     float* const out = rows + r * stride;
     if (holds(planes_.restored, row - planes_.restored_first)) {
-      luma_row(samples_, planes_.restored, row - planes_.restored_first, columns, out);
+      luma_row(samples_, planes_.restored, row - planes_.restored_first, 0, columns, out);
     } else if (holds(planes_.linear, row - planes_.linear_first)) {
-      luma_row(samples_, planes_.linear, row - planes_.linear_first, columns, out);
+      luma_row(samples_, planes_.linear, row - planes_.linear_first, 0, columns, out);
     } else {
-      luma_row(samples_, planes_.capture, row, columns, out);
+      luma_row(samples_, planes_.capture, row, 0, columns, out);
     }
     for (int block = 0; block < blocks_; ++block) {
       const int start = block * kReviewBlock;
@@ -94,19 +94,13 @@ void Reblur::store(int first, int count, float* rows, std::ptrdiff_t stride) {
     std::fill_n(at(sum, run), blocks_, 0.0);
   }
   float capture[kReviewBlock];
-  std::vector<PlaneView> shown(planes_.capture.begin(), planes_.capture.end());
   for (int r = 0; r < count; ++r) {
     const int row = first + r;
     const double row_place = static_cast<double>(place(row, sizes_.size().rows));
     for (int block = 0; block < blocks_; ++block) {
       const int start = block * kReviewBlock;
       const int width = std::min(kReviewBlock, columns - start);
-      for (std::size_t band = 0; band < shown.size(); ++band) {
-        const PlaneView& plane = planes_.capture[band];
-        shown[band].data = static_cast<std::byte*>(plane.data) +
-                           static_cast<std::size_t>(start) * sample_bytes(plane.type);
-      }
-      luma_row(samples_, shown, row, width, capture);
+      luma_row(samples_, planes_.capture, row, start, width, capture);
       const RowSums found =
           samples_.compare(capture, rows + r * stride + start, column_place_.data() + start, width);
       at(kResidual2, run)[block] += found.residual2;

@@ -15,17 +15,6 @@ namespace {
 constexpr int kRows = 192;
 constexpr int kColumns = 512;
 
-// Planes from a column on.
-std::vector<PlaneView> from_column(std::span<const PlaneView> planes, int column) {
-  std::vector<PlaneView> out(planes.begin(), planes.end());
-  for (PlaneView& plane : out) {
-    plane.data = static_cast<std::byte*>(plane.data) +
-                 static_cast<std::size_t>(column) * sample_bytes(plane.type);
-    plane.columns -= column;
-  }
-  return out;
-}
-
 void add(const float* lift, int count, SampleType type, void* samples) {
   if (type == SampleType::kFloat32) {
     auto* const to = static_cast<float*>(samples);
@@ -45,13 +34,14 @@ class Part {
   Part(std::span<const PlaneView> capture, std::span<const PlaneView> restored, int restored_first,
        int first_column, int last_column)
       : samples_(sample_kernels()),
+        first_(first_column),
         width_(last_column - first_column),
         // Columns of the capture that are read; beyond its border the nearest is repeated.
         left_(std::max(first_column - kRimReach, 0)),
         right_(std::min(last_column + kRimReach, capture[0].columns)),
         before_(left_ - (first_column - kRimReach)),
-        capture_(from_column(capture, left_)),
-        restored_(from_column(restored, first_column)),
+        capture_(capture),
+        restored_(restored),
         restored_first_(restored_first),
         line_(static_cast<std::size_t>(width_ + 2 * kRimReach)),
         held_(static_cast<std::size_t>(kLevels * kHeld * 3 * width_)) {}
@@ -65,11 +55,11 @@ class Part {
       push(std::clamp(begin + n, 0, capture_[0].rows - 1), n);
       if (n < kRimWindow - 1) continue;
       const int row = first_row + n - (kRimWindow - 1);
-      luma_row(samples_, restored_, row, width_, luma.data());
+      luma_row(samples_, restored_, row, first_, width_, luma.data());
       const SpreadRows around{held(3, n), held(3, n - 5), held(2, n - 8), held(0, n - 12)};
       if (!samples_.lift(around, luma.data(), width_, missing.data())) continue;
       for (const PlaneView& plane : restored_) {
-        add(missing.data(), width_, plane.type, plane.row(row));
+        add(missing.data(), width_, plane.type, plane.sample(row, first_));
       }
     }
   }
@@ -88,7 +78,7 @@ class Part {
   void push(int row, int n) {
     float* const line = line_.data();
     const int count = right_ - left_;
-    luma_row(samples_, capture_, row, count, line + before_);
+    luma_row(samples_, capture_, row, left_, count, line + before_);
     std::fill_n(line, before_, line[before_]);
     std::fill(line + before_ + count, line + line_.size(), line[before_ + count - 1]);
     samples_.spread(line, width_, held(0, n));
@@ -99,12 +89,13 @@ class Part {
   }
 
   const SampleKernels& samples_;
+  int first_;
   int width_;
   int left_;
   int right_;
   int before_;
-  std::vector<PlaneView> capture_;
-  std::vector<PlaneView> restored_;
+  std::span<const PlaneView> capture_;
+  std::span<const PlaneView> restored_;
   int restored_first_;
   std::vector<float> line_;
   std::vector<float> held_;  // kLevels x kHeld rows of least, greatest and sum

@@ -57,9 +57,7 @@ void PlaneSet::slide(RowRange rows) {
 }
 
 PlaneWindow part_of(PlaneWindow window, RowRange columns) {
-  window.view.data = static_cast<std::byte*>(window.view.data) +
-                     static_cast<std::size_t>(columns.first - window.first_column) *
-                         sample_bytes(window.view.type);
+  window.view.data = window.view.sample(0, columns.first - window.first_column);
   window.view.columns = columns.size();
   window.first_column = columns.first;
   return window;
