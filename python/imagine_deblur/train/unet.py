@@ -172,13 +172,15 @@ class UNet(nn.Module):
             for module in self.modules():
                 if isinstance(module, Pair):
                     # Deep residual stacks start as near-identities (Zhang et al. 2019, "Fixup").
-                    module.second.weight.mul_(0.3)
+                    module.second.weight.mul_(0.1)
                     if module.weigh is not None:
                         module.weigh.weight.zero_()
                         module.weigh.bias.fill_(1.0)
             for up in self.ups:
                 up.weight.mul_(0.5)  # its answer is added to a skip
-            self.tail.weight.mul_(0.01)
+            # The trunk's features are a tenth as large as the planes.
+            self.head.weight[:, spec.planes * cell :].mul_(8.0)
+            self.tail.weight.zero_()
         # Made last: it has weights of its own, and none of them is trained here.
         mixed = spec.trunk.experts > 1
         self.trunk = Mixture(spec.trunk, TRAITS) if mixed else Network(spec.trunk)
