@@ -140,7 +140,7 @@ class UNet(nn.Module):
 
     Input (N, planes, H, W) float32, each plane in about [-0.5, 0.5], H and W multiples of
     `UNetSpec.multiple_of`, and (N, T) traits for a trunk that adapts. Output (N, 3, H, W), image
-    values about [0, 1], not clipped. The tail starts near zero, so an untrained network returns
+    values about [0, 1], not clipped. The tail starts at zero, so an untrained network returns
     its trunk's image.
     """
 
