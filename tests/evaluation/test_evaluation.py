@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ import synthetic
 from imagine_deblur.cli import main
 from imagine_deblur.errors import OptionsError
 from imagine_deblur.evaluation import run as evaluation
-from imagine_deblur.evaluation.protocols import protocol
+from imagine_deblur.evaluation.protocols import load_scene, protocol
 from imagine_deblur.options import Options
 
 
@@ -123,3 +125,11 @@ def test_sets_of_scenes_have_their_own_rows(scenes, tmp_path):
     (only,) = {row.scenes for row in evaluation.evaluate(
         "camera", tmp_path, models=[], limit=1, skip=skip, scene_sets=["iss"])}  # fmt: skip
     assert only == "iss"
+
+
+def test_richardson_lucy_stays_finite_where_its_estimate_comes_near_zero(data_dir: Path) -> None:
+    pytest.importorskip("skimage")
+    shake = replace(protocol("shake"), crop_px=512)
+    path = data_dir / "test" / "satellite" / "s2_farm_valley_pre.png"
+    case = shake.make(load_scene(path), 88)  # one band of it was NaN
+    assert np.isfinite(evaluation.richardson_lucy(case)).all()

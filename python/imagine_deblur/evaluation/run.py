@@ -34,6 +34,7 @@ FloatImage = NDArray[np.float32]
 Restore = Callable[[Case], FloatImage]
 
 RL_ITERATIONS = 30
+RL_LEAST = 1e-6  # Of a blurred estimate, to divide by: else one shaken scene came out as NaN.
 _GRID = np.arange(-4.5, 0.6, 0.5)  # log10 of the oracle's ratios; refined around the best
 _TOLERANCE = 0.05
 
@@ -122,7 +123,8 @@ def richardson_lucy(case: Case) -> FloatImage:
     kernel = case.psf.kernel().astype(np.float32)
     pad = kernel.shape[0]
     image = np.pad(as_float(case.degraded), ((pad, pad), (pad, pad), (0, 0)), mode="reflect")
-    bands = [run(image[..., b], kernel, num_iter=RL_ITERATIONS) for b in range(3)]
+    options = {"num_iter": RL_ITERATIONS, "filter_epsilon": RL_LEAST}
+    bands = [run(image[..., b], kernel, **options) for b in range(3)]
     restored = np.stack(bands, axis=-1)[pad:-pad, pad:-pad]
     return np.ascontiguousarray(np.clip(restored, 0, 1), np.float32)
 
