@@ -36,7 +36,8 @@ def write_tables(rows: Rows, folder: Path) -> str:
     """
     folder.mkdir(parents=True, exist_ok=True)
     measured = [row for row in rows if row["kind"] == "quality"]
-    cost = [_cost(name, rows) for name in _systems(rows)]
+    # The same network with its PSF given costs no less.
+    cost = [_cost(name, rows) for name in _systems(rows) if not name.endswith(" PSF")]
     cost = [line for line in cost if line["kmac_per_pixel"] or line["frame_cpu_s"]]
     for name, fields, lines in (
         ("published_quality.csv", QUALITY, measured),
