@@ -42,8 +42,8 @@ from side_by_side_tables import write_sheet, write_tables
 #: About how many scenes of each set: all satellite ones, every third aerial, every other iss one.
 SCENES = {"satellite": 7, "aerial": 28, "iss": 12}
 
-#: Px, side of the middle of a scene that every system restores. Whole scenes would take the largest
-#: network fifty hours of a core.
+#: Px, side of the middle of a scene that every system restores. Whole scenes take MIMO-UNet 450
+#: seconds a protocol, and MIMO-UNet++ has 9.5 times its arithmetic.
 CROP = 512
 
 #: Blocks of JPEG in capture and result, and strides of the networks: tiles begin on them too.
@@ -73,7 +73,7 @@ class System:
     name: str
     model: str
     engine: str = "auto"
-    precision: str = "f32"
+    precision: str = "auto"
     tile: int = 256
     overlap: int = Options().overlap
 
