@@ -22,8 +22,10 @@ from imagine_deblur.train.device import Device  # noqa: E402
 from imagine_deblur.train.fitting import fit  # noqa: E402
 from imagine_deblur.train.learner import read_checkpoint  # noqa: E402
 from imagine_deblur.train.published.config import PublishedConfig  # noqa: E402
+from imagine_deblur.train.published.export import export  # noqa: E402
 from imagine_deblur.train.published.trainer import FORMAT  # noqa: E402
 from imagine_deblur.train.published.trainer import Trainer as PublishedTrainer  # noqa: E402
+from trainkit import train  # noqa: E402
 
 NETWORK = """
 name = "{name}"
@@ -167,6 +169,52 @@ def test_interrupted_and_killed_it_ends_with_the_same_bits(folder: Path) -> None
 
 def _rows(log: Path) -> int:
     return len(log.read_text().splitlines()) if log.exists() else 0
+
+
+def test_a_job_goes_on_from_its_exported_file(
+    folder: Path, scenes_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On another machine, without the run's folder: the schedule, the step and the hours stay."""
+    pytest.importorskip("onnxruntime")
+    begun = kinds.kind_of(folder / "small.toml").stretched(2.0)
+    assert isinstance(begun, kinds.PublishedKind)
+    part = train(begun.config, scenes_dir, folder / "part", until=19)
+    export(part, folder / "one.onnx")
+    before = read_checkpoint(part, FORMAT)
+
+    text = (folder / "queue.toml").read_text()
+    wanted = '"small.toml"\nhours = 1.0\nresume = "one.onnx"'
+    (folder / "queue.toml").write_text(text.replace('"small.toml"', wanted))
+    assert run(folder)["one"] == "done"
+    after = read_checkpoint(folder / "runs" / "one" / "checkpoint.pt", FORMAT)
+    assert after["config"]["phases"] == before["config"]["phases"]
+    assert (after["step"], after["history"]) == (24, [])
+    assert after["processor_seconds"] > round(before["processor_seconds"])
+    rows = (folder / "runs" / "one" / "log.csv").read_text().splitlines()
+    assert [row.split(",")[1] for row in rows[1:]] == ["20", "22", "24"]  # what was left
+    main(["train", "--queue", str(folder / "queue.toml"), str(folder / "runs"), "--status"])
+    assert "one                  done     step 24/24" in capsys.readouterr().out
+
+
+def test_what_cannot_be_resumed_is_refused(folder: Path, scenes_dir: Path) -> None:
+    """One of our own networks, another network's file, a file that is not there."""
+    pytest.importorskip("onnxruntime")
+    deep = kinds.kind_of(folder / "deep.toml")
+    assert isinstance(deep, kinds.PublishedKind)
+    export(train(deep.config, scenes_dir, folder / "deep", until=1), folder / "deep.onnx")
+    text = (folder / "queue.toml").read_text()
+    for number, (config, file, why) in enumerate(
+        [
+            ("fast", "deep.onnx", "published system"),
+            ("small.toml", "deep.onnx", "network that fits"),
+            ("small.toml", "absent.onnx", "absent.onnx"),
+        ]
+    ):
+        wanted = f'"{config}"\nresume = "{file}"'
+        (folder / "queue.toml").write_text(text.replace('"small.toml"', wanted))
+        outcome = run(folder, f"runs-{number}")["one"]
+        assert outcome.startswith("failed: ")
+        assert why in outcome
 
 
 def test_steps_are_timed_on_scenes_that_are_open(

@@ -34,7 +34,9 @@ def add_parser(commands: Any) -> None:
     queue.add_argument("--data", metavar="FOLDER", help="in place of the queue's own")
     queue.add_argument("--status", action="store_true", help="tell where the jobs stand")
     train.add_argument(
-        "--initialise", metavar="CHECKPOINT", help="start from this network, or grow it"
+        "--initialise",
+        metavar="CHECKPOINT",
+        help="start from this network, or grow it; for a published system also an exported file",
     )
     train.add_argument("--until", type=int, metavar="STEP", help="stop there, keep the schedule")
     train.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")

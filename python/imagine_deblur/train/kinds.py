@@ -21,6 +21,7 @@ from imagine_deblur.train.loop import Batch, Limits, Stop
 from imagine_deblur.train.published import config as published_config
 from imagine_deblur.train.published import train as published
 from imagine_deblur.train.published.data import Labelled, Pairs
+from imagine_deblur.train.published.exported import read_exported
 from imagine_deblur.train.typed import read
 
 
@@ -45,6 +46,21 @@ class Timer(abc.ABC):
 
 class Kind(abc.ABC):
     """A configuration that can be timed, stretched and trained."""
+
+    def take_up(self, path: str, data: str, out: Path) -> float:
+        """Begin the run in `out` where an exported file ends.
+
+        Returns
+        -------
+        float
+            What this schedule's crops were multiplied by in the file's own training.
+
+        Raises
+        ------
+        OptionsError
+            Not of this kind of training, or the file does not fit.
+        """
+        raise OptionsError("resume", path, "a published system's job; others take `initialise`")
 
     @property
     @abc.abstractmethod
@@ -278,6 +294,12 @@ class PublishedKind(Kind):
             self.config, data, out, device=device, initialise=initialise, perceptual=perceptual,
             workers=workers or 0, limits=limits, stop=stop, progress=progress,
         )  # fmt: skip
+
+    def take_up(self, path: str, data: str, out: Path) -> float:
+        """See `Kind`."""
+        factor = float(read_exported(path, "resume").training["of_steps"]) / self.steps
+        published.PublishedTask(self.stretched(factor).config, data).take_up(path, out)
+        return factor
 
 
 class _PublishedTimer(Timer):

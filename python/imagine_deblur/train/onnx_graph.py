@@ -28,6 +28,9 @@ OPSET = 17
 
 RGB = 3
 
+#: How the names of kernels end that are stored as float16.
+HALVED = ".half"
+
 
 @dataclasses.dataclass(frozen=True)
 class Convolution:
@@ -235,8 +238,8 @@ def halve_weights(path: str | os.PathLike[str], *, but: str | None = None) -> No
         name, value = constant.name, numpy_helper.to_array(constant)
         if value.dtype != np.float32 or value.ndim < 2 or (but and name.startswith(but)):
             continue
-        constant.CopyFrom(numpy_helper.from_array(value.astype(np.float16), f"{name}.half"))
-        widened.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
+        constant.CopyFrom(numpy_helper.from_array(value.astype(np.float16), f"{name}{HALVED}"))
+        widened.append(helper.make_node("Cast", [f"{name}{HALVED}"], [name], to=TensorProto.FLOAT))
     nodes = [*widened, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)

@@ -53,7 +53,10 @@ class Job:
         configuration's schedule in full.
     initialise, perceptual : str
         Name of an earlier job, or a checkpoint, to start from, and for the VGG16. One beside the
-        queue's file is taken from there.
+        queue's file is taken from there. A published system may start from an exported file.
+    resume : str
+        File that was exported of this job, beside the queue's: where the job has no folder yet, it
+        goes on with these weights, at their step and hours. For published systems.
     set : tuple of str
         Single values, as in ``imagine-deblur train --set``.
     workers : int
@@ -70,6 +73,7 @@ class Job:
     hours: float = 0.0
     initialise: str = ""
     perceptual: str = ""
+    resume: str = ""
     set: tuple[str, ...] = ()
     workers: int = 0
     find_batch: bool = False
@@ -132,7 +136,8 @@ def read_queue(path: str | os.PathLike[str], data: str | os.PathLike[str] | None
 
 def _beside(job: Job, folder: Path) -> Job:
     """The job with the files that it names taken from the queue's folder, where they lie there."""
-    named = {name: folder / getattr(job, name) for name in ("config", "initialise", "perceptual")}
+    paths = ("config", "initialise", "perceptual", "resume")
+    named = {name: folder / getattr(job, name) for name in paths}
     return dataclasses.replace(
         job, **{name: os.fspath(path) for name, path in named.items() if path.is_file()}
     )
@@ -236,7 +241,10 @@ class _Place:
         """Fit the schedule to the budget, once."""
         self.out.mkdir(parents=True, exist_ok=True)
         found = Fitted(1.0, 0, 0.0)
-        if self.job.hours or self.job.find_batch:
+        if self.job.resume:
+            factor = kind.take_up(self.job.resume, self.queue.data, self.out)
+            found = dataclasses.replace(found, factor=factor)
+        elif self.job.hours or self.job.find_batch:
             found = fit(
                 kind,
                 self.queue.data,

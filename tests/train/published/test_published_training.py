@@ -13,8 +13,10 @@ Image = pytest.importorskip("PIL.Image", reason="training needs the extra [train
 
 from imagine_deblur.engines import describe  # noqa: E402
 from imagine_deblur.errors import OptionsError  # noqa: E402
+from imagine_deblur.train.export import round_kernels  # noqa: E402
 from imagine_deblur.train.published import mgstnet, mgstnet_steps, mimo_unet  # noqa: E402
 from imagine_deblur.train.published.export import export  # noqa: E402
+from imagine_deblur.train.published.exported import read_exported  # noqa: E402
 from imagine_deblur.train.published.initialise import scale_to_data  # noqa: E402
 from imagine_deblur.train.published.systems import (  # noqa: E402
     Restorer,
@@ -130,6 +132,42 @@ def test_initialise_starts_from_weights(labelled_dir: Path, tmp_path: Path) -> N
     assert before["processor_seconds"] <= before["seconds"] + 1
     for name, tensor in trainer.network.state_dict().items():
         torch.testing.assert_close(state["network"][name], tensor, rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("system", ["mimo-unet", "mgstnet", "autoencoder"])
+def test_an_exported_file_holds_the_whole_network(
+    system: str, checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    """Outputs that only a loss looks at, too, and what the tracer computes in advance."""
+    for rotations in (False, True):
+        export(checkpoints[system], tmp_path / "x.onnx", rotations=rotations)
+        held = read_exported(tmp_path / "x.onnx", "resume")
+        network, _, state = load_network(checkpoints[system])
+        round_kernels(network)
+        assert held.network.keys() == network.state_dict().keys()
+        for name, value in network.state_dict().items():
+            torch.testing.assert_close(held.network[name], value, rtol=1e-3, atol=0)
+        assert held.run() == {
+            "name": f"tiny-{system}",
+            "steps": 2,
+            "crops": 4,
+            "seconds": round(state["seconds"]),
+            "processor_seconds": round(state["processor_seconds"]),
+        }
+
+
+def test_training_starts_from_an_exported_file(
+    labelled_dir: Path, checkpoints: dict[str, Path], tmp_path: Path
+) -> None:
+    file = tmp_path / "mimo-unet.onnx"
+    export(checkpoints["mimo-unet"], file)
+    later = tiny("mimo-unet", {"learning_rate": 1e-9}, network={"width": 8, "blocks": 2})
+    state = read_checkpoint(train(later, labelled_dir, tmp_path / "b", until=1, initialise=file))
+    assert [(run["name"], run["steps"]) for run in state["history"]] == [("tiny-mimo-unet", 2)]
+    for name, value in read_exported(file, "resume").network.items():
+        torch.testing.assert_close(state["network"][name], value, rtol=0, atol=1e-7)
+    with pytest.raises(OptionsError, match="initialise"):
+        train(tiny("mgstnet"), labelled_dir, tmp_path / "c", initialise=file)
 
 
 def test_a_grown_network_computes_the_same(labelled_dir: Path, tmp_path: Path) -> None:

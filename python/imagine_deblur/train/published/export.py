@@ -28,6 +28,7 @@ from imagine_deblur.train.export import (
 from imagine_deblur.train.onnx_graph import halve_weights
 from imagine_deblur.train.published.config import PublishedConfig
 from imagine_deblur.train.published.counts import macs, parameters
+from imagine_deblur.train.published.exported import keep_all_weights
 from imagine_deblur.train.published.systems import Restorer, make_network
 from imagine_deblur.train.published.trainer import load_network
 
@@ -165,6 +166,7 @@ def export(
     try:
         trace(restorer, scratch, planes=3, side=side, fixed=fixed)
         halve_weights(scratch)
+        keep_all_weights(scratch, restorer)
         label(scratch, descriptor)
         # Another size than the traced one: nothing of that size may be left in the graph.
         differences = compare(scratch, restorer, side=side if fixed else side + 32)

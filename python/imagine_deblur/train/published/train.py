@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from imagine_deblur.train.published.config import (
     from_dict,
 )
 from imagine_deblur.train.published.data import Labelled, Pairs, batches
+from imagine_deblur.train.published.exported import Exported, read_exported
 from imagine_deblur.train.published.initialise import scale_to_data
 from imagine_deblur.train.published.perceptual import LabelledScenes, SceneVgg, accuracy
 from imagine_deblur.train.published.trainer import Trainer, load_network, read_checkpoint
@@ -117,28 +119,43 @@ class PublishedTask(Task):
                 raise OptionsError(section, now[section], f"the run's own, {before[section]}")
 
     def start(self, initialise: str | os.PathLike[str] | None) -> list[dict[str, Any]]:
-        """See `Task.start`; a shallower MIMO-UNet's weights are grown."""
+        """See `Task.start`; a shallower MIMO-UNet's weights are grown.
+
+        `initialise` is a checkpoint, or the file that was exported of one.
+        """
         if initialise is None:
             if self.labelled is None:
                 pairs = Pairs(self.data / "train", self.config, 0)
                 images = torch.cat([pairs[step][0] for step in range(SCALED_ON)])
                 scale_to_data(self.learner.network, images.to(self.learner.device.handle))
             return []
-        state = read_checkpoint(initialise)
-        try:
-            self.learner.start_from(state["network"])
-        except ValueError as error:
-            raise OptionsError(
-                "initialise", os.fspath(initialise), f"a network that fits: {error}"
-            ) from None
-        before = {
-            "name": state["config"]["name"],
-            "steps": state["step"],
-            "crops": from_dict(state["config"]).crops(state["step"]),
-            "seconds": round(float(state["seconds"])),
-            "processor_seconds": round(float(state["processor_seconds"])),
-        }
-        return [*state["history"], before]
+        network, history = _trained(initialise)
+        with _fitting("initialise", initialise):
+            self.learner.start_from(network)
+        return history
+
+    def take_up(self, path: str | os.PathLike[str], out: Path) -> Exported:
+        """Write the checkpoint of a run that goes on where an exported file ends.
+
+        Raises
+        ------
+        OptionsError
+            The file does not fit the configuration, or the training needs more than it holds.
+        """
+        if self.config.is_adversarial:
+            wanted = "a training without discriminators, which an exported file does not hold"
+            raise OptionsError("resume", os.fspath(path), wanted)
+        held = read_exported(path, "resume")
+        with _fitting("resume", path):
+            self.learner.go_on(held.network, min(held.training["steps"], self.steps))
+        self.learner.save(
+            out / "checkpoint.pt",
+            seconds=float(held.training["seconds"]),
+            processor_seconds=float(held.training["processor_seconds"]),
+            training_checksum=held.training["data_sha256"],
+            history=held.history,
+        )
+        return held
 
     def validate(self) -> Iterator[tuple[str, dict[str, float]]]:
         """See `Task.validate`; a VGG16's figure is the share of scenes whose class it tells."""
@@ -155,6 +172,33 @@ class PublishedTask(Task):
                 every = options.validate_aerial_every
                 self._cases[name] = make_cases(name, self.data / "val", aerial_every=every)
             yield name, evaluate(network, self.config, self._cases[name])
+
+
+def _trained(
+    path: str | os.PathLike[str],
+) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
+    """Weights and history of a checkpoint or of an exported file."""
+    if os.fspath(path).endswith(".onnx"):
+        held = read_exported(path, "initialise")
+        return held.network, [*held.history, held.run()]
+    state = read_checkpoint(path)
+    run = {
+        "name": state["config"]["name"],
+        "steps": state["step"],
+        "crops": from_dict(state["config"]).crops(state["step"]),
+        "seconds": round(float(state["seconds"])),
+        "processor_seconds": round(float(state["processor_seconds"])),
+    }
+    return state["network"], [*state["history"], run]
+
+
+@contextlib.contextmanager
+def _fitting(option: str, path: str | os.PathLike[str]) -> Iterator[None]:
+    """Weights of another shape are an error of the option that named their file."""
+    try:
+        yield
+    except ValueError as error:
+        raise OptionsError(option, os.fspath(path), f"a network that fits: {error}") from None
 
 
 def train(

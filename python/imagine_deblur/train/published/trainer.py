@@ -149,6 +149,19 @@ class Trainer(Learner):
         except RuntimeError as error:
             raise ValueError(str(error)) from None
 
+    def go_on(self, network: dict[str, torch.Tensor], step: int) -> None:
+        """Begin at a step of the schedule with a network's weights and fresh optimisers.
+
+        Raises
+        ------
+        ValueError
+            If the weights do not fit.
+        """
+        self.start_from(network)
+        self.step = step
+        if step < self.config.steps:
+            self._begin(self.config.phases[self.config.phase_of(step)[0]])
+
     def train_step(
         self, inputs: torch.Tensor, target: torch.Tensor, traits: torch.Tensor | None = None
     ) -> dict[str, float]:
