@@ -53,10 +53,11 @@ def correlate(padded: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
     size = kernel.shape[-1]
     rows, columns = tall - size + 1, wide - size + 1
     product = kernel @ _column_windows(padded, size)
-    lines = product.reshape(batch, size, bands, tall, columns)
-    total = lines[:, 0, :, 0:rows]
+    # Taken apart at once: the gradient of each part alone would be as large as all of them.
+    lines = product.reshape(batch, size, bands, tall, columns).unbind(1)
+    total = lines[0][..., 0:rows, :]
     for i in range(1, size):
-        total = total + lines[:, i, :, i : i + rows]
+        total = total + lines[i][..., i : i + rows, :]
     return total
 
 
