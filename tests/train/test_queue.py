@@ -196,6 +196,24 @@ def test_a_job_goes_on_from_its_exported_file(
     assert "one                  done     step 24/24" in capsys.readouterr().out
 
 
+def test_a_finished_file_is_a_finished_job(folder: Path, scenes_dir: Path) -> None:
+    """Its steps and hours are told, and the next job starts from it."""
+    pytest.importorskip("onnxruntime")
+    small = kinds.kind_of(folder / "small.toml")
+    assert isinstance(small, kinds.PublishedKind)
+    whole = train(small.config, scenes_dir, folder / "whole")
+    export(whole, folder / "one.onnx")
+    text = (folder / "queue.toml").read_text()
+    wanted = '"small.toml"\nresume = "one.onnx"'
+    (folder / "queue.toml").write_text(text.replace('"small.toml"', wanted))
+    assert run(folder) == {"one": "done", "two": "done"}
+    with (folder / "runs" / "jobs.csv").open(newline="") as stream:
+        one = next(csv.DictReader(stream))
+    seconds = round(read_checkpoint(whole, FORMAT)["processor_seconds"])
+    assert (one["step"], one["steps"], one["hours"]) == ("12", "12", f"{seconds / 3600:.3f}")
+    assert float(one["db_3_of_3"]) > 10
+
+
 def test_what_cannot_be_resumed_is_refused(folder: Path, scenes_dir: Path) -> None:
     """One of our own networks, another network's file, a file that is not there."""
     pytest.importorskip("onnxruntime")

@@ -68,7 +68,10 @@ class Standing:
 
 def standing(folder: Path, name: str, *, hours: float, steps: int, ended: str) -> Standing:
     """Read a run's tables."""
-    step, seconds, used = _last_entry(folder / "log.csv")
+    # A job that goes on from an exported file may be validated before its first step here.
+    step, seconds, used = max(
+        _last_entry(folder / table) for table in ("log.csv", "validation.csv")
+    )
     state = ended or ("running" if step else "waiting")
     curve = read_curve(folder / "validation.csv")
     return Standing(
@@ -77,12 +80,12 @@ def standing(folder: Path, name: str, *, hours: float, steps: int, ended: str) -
     )  # fmt: skip
 
 
-def _last_entry(log: Path) -> tuple[int, float, float]:
-    """Step, seconds and seconds of the device's clock of a log's last row."""
-    if not log.exists():
+def _last_entry(table: Path) -> tuple[int, float, float]:
+    """Step, seconds and seconds of the device's clock of a table's last row."""
+    if not table.exists():
         return 0, 0.0, 0.0
     last = None
-    with log.open(newline="") as stream:
+    with table.open(newline="") as stream:
         for last in csv.DictReader(stream):  # noqa: B007 - the last one is wanted
             pass
     if last is None:
