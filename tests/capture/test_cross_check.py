@@ -11,13 +11,18 @@ import pytest
 import synthetic
 from imagine_deblur import Session
 from imagine_deblur.capture.analysis import analyse
-from imagine_deblur.capture.cross_check import WINDOW, expected, windows
+from imagine_deblur.capture.cross_check import (
+    WINDOW,
+    as_disk_and_gaussian,
+    expected,
+    windows,
+)
 from imagine_deblur.capture.result import Analysis, Capture
 from imagine_deblur.capture.ring_gain import gains_for
 from imagine_deblur.capture.ring_spectra import ring_spectra
 from imagine_deblur.degradation.forward import degrade
 from imagine_deblur.evaluation.metrics.fidelity import psnr
-from imagine_deblur.psf.components import Gaussian, Motion
+from imagine_deblur.psf.components import Disk, Gaussian, Motion
 from imagine_deblur.psf.field import PsfField
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.psf.otf_moments import moments_of_psf
@@ -95,6 +100,51 @@ def test_a_right_blur_that_estimation_does_not_know_is_not_contradicted(psf: PSF
         assert "the capture shows" not in " ".join([judged.passed or "", *judged.warnings])
 
 
+def drawn(radius: float) -> PSF:
+    """A disk of whole pixels."""
+    kernel = (np.hypot(*np.mgrid[-9:10, -9:10]) <= radius) * 1.0
+    return PSF.sampled(kernel / kernel.sum())
+
+
+@pytest.mark.parametrize("kind", [lambda r: PSF.sampled(PSF.defocus(r).kernel()), drawn])
+def test_a_wrong_kernel_is_contradicted_as_the_disk_that_it_is(kind: Any) -> None:
+    for scene in (SCENE, HAZE):
+        wrong = found(seen(scene), kind(6.0))
+        assert "the capture shows a defocus with a radius of" in (wrong.passed or "")
+        right = found(seen(scene), kind(4.0))
+        assert (right.passed, right.warnings) == (None, ())
+
+
+@pytest.mark.parametrize(
+    "psf",
+    [drawn(3.0), PSF.sampled(np.ones((7, 7)) / 49), PSF((Gaussian(2.0, 0.8, 20.0),))],
+    ids=["drawn disk", "box", "slightly longer in one direction"],
+)
+def test_a_right_kernel_that_is_about_round_is_not_contradicted(psf: PSF) -> None:
+    for scene in (SCENE, HAZE):
+        judged = found(seen(scene, psf), psf)
+        assert (judged.passed, judged.warnings) == (None, ())
+
+
+def test_what_counts_as_a_disk_and_a_gaussian() -> None:
+    cut = np.exp(-0.5 * (np.arange(-7.0, 8.0) / 4.0) ** 2)
+    for psf, radius, sigma in (
+        (PSF.sampled(PSF.defocus(3.0).kernel()), 3.0, 0.5),
+        (drawn(7.0), 6.9, 0.0),
+        (PSF.sampled(np.outer(cut, cut) / cut.sum() ** 2), 5.1, 2.4),
+    ):
+        alike = as_disk_and_gaussian(psf)
+        assert alike is not None
+        disk, gaussian = alike.components
+        assert isinstance(disk, Disk)
+        assert isinstance(gaussian, Gaussian)
+        assert abs(disk.radius_px - radius) < 0.15
+        assert abs(gaussian.sigma_px - sigma) < 0.3
+    assert as_disk_and_gaussian(BLUR) is BLUR
+    for other in (PSF((Motion(9.0, 30.0),)), PSF.sampled(TAILS / TAILS.sum())):
+        assert as_disk_and_gaussian(other) is None
+
+
 @pytest.mark.parametrize("nsr", [1e-4, 0.003, 0.02])
 def test_a_ratio_of_the_users_own_does_not_save_a_wrong_blur(nsr: float) -> None:
     judged = found(seen(SCENE), PSF.defocus(6.0), nsr)
@@ -129,7 +179,7 @@ def test_the_promise_is_what_the_linear_model_keeps(radius: float) -> None:
     psf, table = PSF.defocus(radius), np.zeros(4)
     given = Analysis(psf, "given", gains=gains_for(spectra, psf, table))
     own = gains_for(spectra, BLUR, table)
-    promised = expected(spectra, given, moments_of_psf(BLUR), own).given_db
+    promised = expected(spectra, given, [psf], moments_of_psf(BLUR), own).given_db
     with Session(model="wiener", psf=psf, reblur_check=False, threads=1) as session:
         restored = session.restore(capture)
     kept = psnr(restored / 255.0, SCENE) - psnr(capture / 255.0, SCENE)

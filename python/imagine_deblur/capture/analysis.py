@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imagine_deblur.capture import policy
-from imagine_deblur.capture.cross_check import expected, windows
+from imagine_deblur.capture.cross_check import as_disk_and_gaussian, expected, windows
 from imagine_deblur.capture.growth import power_growth
 from imagine_deblur.capture.result import Analysis, Capture
 from imagine_deblur.capture.ring_gain import RingGains, gains_for
@@ -96,8 +96,9 @@ def _cross_checked(
 ) -> Analysis:
     """Hold a given PSF, or field, against what the capture shows, where it shows a round blur."""
     assert found.psf is not None, "nothing is undone without a PSF"
-    given = cells(found.psf)
-    if not all(policy.is_of_told_kind(psf) for psf in given):
+    round_ones = (as_disk_and_gaussian(psf) for psf in cells(found.psf))
+    given = [psf for psf in round_ones if psf is not None]
+    if len(given) < len(cells(found.psf)):
         return found
     own = _estimated(
         Capture(lambda: windows(capture.images()), capture.quantisation), raise_unknown=False
@@ -108,7 +109,7 @@ def _cross_checked(
     if not all(policy.is_within_reach(psf, known) for psf in given):
         return found
     undone = found if learned else replace(found, gains=None)
-    promised = expected(spectra, undone, known.moments, _gains(capture, spectra, own))
+    promised = expected(spectra, undone, given, known.moments, _gains(capture, spectra, own))
     return policy.passed_if_contradicted(found, own, promised)
 
 

@@ -197,15 +197,6 @@ def tells_round(known: PsfDistribution) -> bool:
     return told and known.facts[1] + known.facts[2] <= OTHER_KIND
 
 
-def is_of_told_kind(psf: PSF) -> bool:
-    """Whether a PSF is of disks and Gaussians alone.
-
-    Of a correct one with wide tails, or longer in one direction, estimation finds a narrower round
-    one, which contradicts nothing.
-    """
-    return psf.isotropic and all(isinstance(part, Disk | Gaussian) for part in psf.components)
-
-
 def is_within_reach(psf: PSF, known: PsfDistribution) -> bool:
     """Whether estimation would have told a given PSF, had it been the capture's.
 

@@ -40,7 +40,7 @@ class OtfMoments:
 
 
 @lru_cache(maxsize=4)
-def _otfs(kind: type[Disk] | type[Gaussian], lengths: tuple[float, ...]) -> FloatArray:
+def otfs(kind: type[Disk] | type[Gaussian], lengths: tuple[float, ...]) -> FloatArray:
     """(n, ENTRIES) OTFs of disks or Gaussians at `FREQUENCY`; the estimator's grids are kept."""
     zero = np.zeros(1)
     return np.stack([kind(length).otf(zero, FREQUENCY).real for length in lengths])
@@ -59,8 +59,8 @@ def moments_of_mixture(
     """
     mean, square = np.zeros(ENTRIES), np.zeros(ENTRIES)
     for radii, radius_probability, sigmas, sigma_probability in parts:
-        disks = _otfs(Disk, tuple(radii.tolist()))
-        gauss = _otfs(Gaussian, tuple(sigmas.tolist()))
+        disks = otfs(Disk, tuple(radii.tolist()))
+        gauss = otfs(Gaussian, tuple(sigmas.tolist()))
         mean += (radius_probability @ disks) * (sigma_probability @ gauss)
         square += (radius_probability @ disks**2) * (sigma_probability @ gauss**2)
     return OtfMoments(mean, np.sqrt(np.maximum(square - mean**2, 0.0)))
