@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,15 +20,17 @@ from imagine_deblur.engines.descriptor import (
     file_sha256,
     int8_sibling,
 )
+from imagine_deblur.engines.integer_weights import quantised_weights
+from imagine_deblur.engines.mixture import mixed_file
 from imagine_deblur.engines.model import bundled_models, resolve_model
 from imagine_deblur.errors import EngineError, OptionsError
 from imagine_deblur.psf.models import PSF
 from imagine_deblur.train.onnx_graph import build_model, random_layers, tiny_network
 from imagine_deblur.train.quantise import (
     activation_scale,
+    activation_scales,
     quantise,
     quantise_model,
-    quantised_weights,
     tensors,
 )
 from synthetic import natural
@@ -103,6 +106,79 @@ def test_runtimes_agree_on_int8(folder: Path):
     assert np.sqrt(np.mean((one - other) ** 2)) < 1e-3
 
 
+@pytest.fixture(scope="module")
+def mixture(folder: Path) -> Path:
+    """A folder with a network of three experts and its int8 version."""
+    place = folder / "mixture"
+    place.mkdir()
+    tiny_network(str(place / "net.onnx"), width=16, pairs=2, experts=3, seed=7)
+    quantise(place / "net.onnx", place / "net.int8.onnx", folder / "scenes", groups=6)
+    return place
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("shares", [(0.75, 0.0, 0.25), (0.5625, 0.0, 0.4375)])
+def test_integer_experts_are_mixed_too(
+    mixture: Path, runtime: str, shares: tuple[float, ...]
+) -> None:
+    """The int8 network of a capture is near its f32 one, and far from that of another.
+
+    The shares are of captures as this router sees them: what experts it never chooses would make
+    is not looked at when activations are given their range.
+    """
+    whole, rounded = describe(mixture / "net.onnx"), describe(mixture / "net.int8.onnx")
+    assert (rounded.precision, rounded.experts) == ("int8", 3)
+    tile = planes(40)
+    expected, other = (
+        run(replace(whole, shares=some), tile, runtime, "f32") for some in (shares, shares[::-1])
+    )
+    found = run(replace(rounded, shares=shares), tile, runtime, "int8")
+    change = float(np.std(expected - tile[3:6]))
+    assert np.sqrt(np.mean((found - expected) ** 2)) < 0.05 * change
+    assert np.sqrt(np.mean((other - expected) ** 2)) > 0.3 * change
+
+
+def test_mixed_integers_are_the_mixture_of_the_experts_own(mixture: Path) -> None:
+    rounded = describe(mixture / "net.int8.onnx")
+
+    def weights(shares: tuple[float, ...], name: str) -> tuple[np.ndarray, np.ndarray]:
+        content = (
+            mixed_file(replace(rounded, shares=shares)) if shares else rounded.path.read_bytes()
+        )
+        held = {w.name: w for w in onnx.load_from_string(content).graph.initializer}
+        values, steps = (onnx.numpy_helper.to_array(held[name + end]) for end in (".q", ".dq.step"))
+        steps = steps.reshape(-1, *[1] * (values.ndim - 1))
+        return values * steps, steps
+
+    shares = (0.25, 0.25, 0.5)
+    for name in ("pair0.a.weight", "pair1.b.weight", "pair0.b.bias"):
+        own = [weights(tuple(float(k == j) for j in range(3)), name) for k in range(3)]
+        mixed, steps = weights(shares, name)
+        expected = sum(share * value for share, (value, _) in zip(shares, own, strict=True))
+        clipped = np.abs(mixed) > 126 * steps
+        allowed = steps + max(step.max() for _, step in own)
+        assert np.all(clipped | (np.abs(mixed - expected) < allowed))
+        plain, steps = weights((), name)  # what a runtime alone would run: the first expert
+        assert np.abs(plain - own[0][0]).max() < 1.5 * steps.max()
+
+
+def test_a_capture_chooses_its_integer_network(mixture: Path) -> None:
+    sharp = natural(100, 120, seed=9)
+    shares = set()
+    for radius, noise in ((1.5, 0.001), (4.0, 0.01)):
+        psf = PSF.defocus(radius)
+        image = degrade(sharp, psf, noise=noise, rng=np.random.default_rng(1))
+        model = mixture / "net.onnx"
+        with Session(model=model, psf=psf, precision="int8", threads=1) as session:
+            restored, report = session.restore_with_report(image)
+        with Session(model=model, psf=psf, threads=1) as session:
+            whole = session.restore(image)
+        assert report.precision == "int8"
+        assert np.abs(whole.astype(int) - restored).mean() < 1
+        shares.add(restored.tobytes())
+    assert len(shares) == 2
+
+
 def test_convolutions_inside_are_integer(folder: Path, tmp_path: Path):
     import onnxruntime
 
@@ -139,7 +215,7 @@ def test_what_cannot_be_quantised_is_refused(folder: Path, tmp_path: Path):
         quantise(folder / "net.int8.onnx", tmp_path / "x.onnx", folder / "scenes")
     shallow = build_model(random_layers(pairs=0), {})
     with pytest.raises(EngineError, match="at least three convolutions"):
-        quantise_model(shallow, planes(1)[None])
+        quantise_model(shallow, activation_scales([(shallow, planes(1)[None])]))
     tiny_network(str(tmp_path / "named.onnx"), pairs=1)
     described = describe(tmp_path / "named.onnx")
     model = onnx.load(described.path)
@@ -196,5 +272,6 @@ def test_the_bundled_int8_belongs_to_the_bundled_network():
     path = bundled_models()["fast"]
     made = describe(int8_sibling(path))
     assert made.training["quantised_from_sha256"] == file_sha256(path)
-    assert made.path.stat().st_size < 0.5 * path.stat().st_size
+    assert made.experts == describe(path).experts > 1
+    assert made.path.stat().st_size < path.stat().st_size
     assert resolve_model("fast", "int8").for_capture(None).sha256 == made.sha256

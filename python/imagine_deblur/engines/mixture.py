@@ -4,18 +4,20 @@ The graph in such a file is its first expert's, a plain network that any runtime
 weights lie constants that no node reads: ``NAME.experts``, float16, what the other experts' `NAME`
 has more than the first one's, and the router, a small network that sees what is known of the
 capture (`capture.ring_gain.RingGains.traits`) and gives each expert a share. `mixed_constants` adds
-them up; what an engine then runs is one plain network again.
+them up; what an engine then runs is one plain network again. In an int8 file the sums become
+integers again, with steps of their own.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from imagine_deblur.engines.integer_weights import integers_of
 from imagine_deblur.engines.onnx_file import OnnxGraph, read_graph
 from imagine_deblur.errors import EngineError
 
@@ -78,7 +80,7 @@ def shares_for(descriptor: ModelDescriptor, traits: Float32Array) -> tuple[float
     return tuple(float(n) / STEPS for n in whole)
 
 
-def mixed_constants(graph: OnnxGraph, shares: tuple[float, ...]) -> dict[str, Float32Array]:
+def mixed_constants(graph: OnnxGraph, shares: tuple[float, ...]) -> dict[str, NDArray[Any]]:
     """Return the weights of the plain network that some shares of the experts make.
 
     Parameters
@@ -89,7 +91,7 @@ def mixed_constants(graph: OnnxGraph, shares: tuple[float, ...]) -> dict[str, Fl
         One an expert.
     """
     others = np.array(shares[1:], np.float32)
-    mixed = {}
+    mixed: dict[str, Float32Array] = {}
     for name, value in graph.constants.items():
         if name.endswith(EXPERTS):
             own = name.removesuffix(EXPERTS)
@@ -97,7 +99,7 @@ def mixed_constants(graph: OnnxGraph, shares: tuple[float, ...]) -> dict[str, Fl
             mixed[own] = np.asarray(
                 first + np.tensordot(others, value.astype(np.float32), 1), np.float32
             )
-    return mixed
+    return integers_of(mixed, graph.constants)
 
 
 def mixed_file(descriptor: ModelDescriptor) -> bytes:
@@ -105,7 +107,7 @@ def mixed_file(descriptor: ModelDescriptor) -> bytes:
     content = bytearray(descriptor.path.read_bytes())
     graph = read_graph(descriptor.path)
     for name, value in mixed_constants(graph, descriptor.shares).items():
-        raw = np.ascontiguousarray(value, "<f4").tobytes()
+        raw = np.ascontiguousarray(value, value.dtype.newbyteorder("<")).tobytes()
         start = graph.offsets[name]
         content[start : start + len(raw)] = raw
     return bytes(content)

@@ -28,7 +28,8 @@ from imagine_deblur.errors import EngineError
 
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _LONGEST_TEXT = 1 << 20  # of a name or a metadata value, bytes
-_FLOAT, _INT64, _HALF = 1, 7, 10  # TensorProto.DataType
+_FLOAT = 1  # TensorProto.DataType
+_DTYPES = {_FLOAT: "<f4", 2: "u1", 3: "i1", 6: "<i4", 7: "<i8", 10: "<f2"}
 
 
 @dataclass(frozen=True)
@@ -302,7 +303,7 @@ def _node(message: _Message) -> Node:
 
 
 def _constant(message: _Message) -> tuple[str, NDArray[np.generic] | None, int]:
-    """A tensor of float32, float16 or int64 with raw data, None of another kind; its place."""
+    """A tensor of one of `_DTYPES` with raw data, None of another kind; its place."""
     shape: list[int] = []
     element, name, raw, offset = 0, "", b"", 0
     for field, wire in message.fields():
@@ -315,7 +316,7 @@ def _constant(message: _Message) -> tuple[str, NDArray[np.generic] | None, int]:
         elif field == 9 and wire == _LENGTH:
             raw = message.data()
             offset = message.position() - len(raw)
-    dtype = {_FLOAT: "<f4", _INT64: "<i8", _HALF: "<f2"}.get(element)
+    dtype = _DTYPES.get(element)
     if dtype is None or len(raw) != np.dtype(dtype).itemsize * math.prod(shape):
         return name, None, offset
     return name, np.frombuffer(raw, dtype).reshape(shape), offset
@@ -340,7 +341,7 @@ def _graph_with_constants(message: _Message) -> OnnxGraph:
 
 
 def read_graph(path: str | os.PathLike[str]) -> OnnxGraph:
-    """Read the nodes and the float32, float16 and int64 constants of an ONNX file, all of it.
+    """Read the nodes and the constants, floats and integers, of an ONNX file, all of it.
 
     Parameters
     ----------

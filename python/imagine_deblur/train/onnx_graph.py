@@ -258,20 +258,20 @@ def _named(layers: Layers) -> dict[str, Float32Array]:
     return arrays | {f"{name}.bias": part.bias for name, part in parts.items()}
 
 
-def plain_model(parent: ModelDescriptor, traits: Float32Array) -> onnx.ModelProto:
-    """The plain network in a file: of a mixture, the one for average captures.
+def plain_model(parent: ModelDescriptor, traits: Float32Array | None = None) -> onnx.ModelProto:
+    """The plain network in a file: of a mixture, the first expert's or the one for a capture.
 
     Parameters
     ----------
     parent : ModelDescriptor
-    traits : (n, TRAITS) float32 ndarray
-        Of the captures.
+    traits : (TRAITS,) float32 ndarray, optional
+        Of the capture.
     """
-    if parent.experts == 1:
-        return onnx.load(os.fspath(parent.path))
-    shares = np.mean([shares_for(parent, row) for row in traits], axis=0)
-    mixed = dataclasses.replace(parent, shares=tuple(float(share) for share in shares))
-    model = onnx.load_from_string(mixed_file(mixed))
+    if parent.experts == 1 or traits is None:
+        model = onnx.load(os.fspath(parent.path))
+    else:
+        mixed = dataclasses.replace(parent, shares=shares_for(parent, traits))
+        model = onnx.load_from_string(mixed_file(mixed))
     used = {name for node in model.graph.node for name in node.input}
     kept = [constant for constant in model.graph.initializer if constant.name in used]
     del model.graph.initializer[:]

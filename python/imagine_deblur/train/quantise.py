@@ -3,8 +3,9 @@
 The convolutions between the first and the last are quantised: 8-bit weights, symmetric, one step
 an output channel; 8-bit activations. First and last convolution, the sums of the residual pairs and
 the sum with the base plane stay float32. The graph says so with pairs of QuantizeLinear and
-DequantizeLinear. Integer weights cannot be mixed: of a mixture it is the plain network for average
-captures that becomes integer.
+DequantizeLinear. Of a mixture the graph is the first expert's; the others lie beside it, with the
+same factors in their weights, and what is mixed of them once a frame becomes integer then
+(`engines.mixture`). So the activations that are looked at are those of many captures' networks.
 
 An integer convolution rounds its output with one step. So that small channels are not lost beside
 large ones, each channel has a factor of its own, moved into the weights on both sides, which a ReLU
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from imagine_deblur.engines.descriptor import ModelDescriptor, describe
+from imagine_deblur.engines.integer_weights import INTEGERS, STEPS, layer_constants
+from imagine_deblur.engines.mixture import EXPERTS, ROUTER
+from imagine_deblur.engines.onnx_file import read_graph
 from imagine_deblur.engines.onnxruntime import import_onnxruntime
 from imagine_deblur.errors import EngineError, OptionsError
 from imagine_deblur.train.captures import DRAWS_VERSION, SceneFiles
@@ -133,35 +137,8 @@ def activation_scale(values: Float32Array, balance: float = BALANCE) -> Scale:
     )
 
 
-def quantised_weights(weight: Float32Array) -> tuple[NDArray[np.int8], Float32Array]:
-    """Return a kernel as int8 with a step for each output channel.
-
-    Parameters
-    ----------
-    weight : (outputs, inputs, 3, 3) float32 ndarray
-
-    Returns
-    -------
-    values : (outputs, inputs, 3, 3) int8 ndarray in [-127, 127]
-    steps : (outputs,) float32 ndarray
-        Each of least squared error among `_CLIPS` of the channel's largest magnitude.
-    """
-    flat = weight.reshape(len(weight), -1)
-    top = np.maximum(np.abs(flat).max(axis=1), 1e-12)
-    best = np.full(len(flat), np.inf)
-    steps = (top / 127).astype(np.float32)
-    for clip in _CLIPS:
-        candidate = (top * clip / 127).astype(np.float32)
-        q = np.clip(np.rint(flat / candidate[:, None]), -127, 127)
-        error = np.square(q * candidate[:, None] - flat).sum(axis=1)
-        steps = np.where(error < best, candidate, steps)
-        best = np.minimum(error, best)
-    values = np.clip(np.rint(flat / steps[:, None]), -127, 127).astype(np.int8)
-    return values.reshape(weight.shape), steps
-
-
 class _Parts:
-    """An exported network's graph and what quantising needs to find in it."""
+    """A plain network's graph and what quantising needs to find in it."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = model
@@ -182,6 +159,16 @@ class _Parts:
     def rounded(self) -> list[str]:
         """The tensors that become 8 bits."""
         return list(dict.fromkeys([*self.read, *self.made.values()]))
+
+    def factors(self, scales: Mapping[str, Scale]) -> dict[str, Float32Array]:
+        """What the weights and biases of the integer convolutions are multiplied by, by name."""
+        found = {}
+        for node in self.inner:
+            source, weight, bias = node.input
+            made = scales[self.made[node.output[0]]].factors
+            found[weight] = scales[source].factors[None, :, None, None] / made[:, None, None, None]
+            found[bias] = np.float32(1) / made
+        return found
 
 
 def tensors(
@@ -217,17 +204,36 @@ def tensors(
         yield session.run(list(names), {port.name: one[None]})
 
 
-def _samples(parts: _Parts, inputs: Float32Array) -> dict[str, Float32Array]:
-    """Random places of every tensor to be rounded, (channels, N)."""
-    names = parts.rounded
+def activation_scales(
+    networks: Sequence[tuple[onnx.ModelProto, Float32Array]], *, balance: float = BALANCE
+) -> dict[str, Scale]:
+    """Return how the tensors between integer convolutions are rounded, by name.
+
+    Parameters
+    ----------
+    networks : sequence of (onnx.ModelProto, (N, P, n, n) float32 ndarray)
+        Plain networks of one graph, and calibration inputs of each.
+    balance : float
+        As in `activation_scale`.
+
+    Raises
+    ------
+    EngineError
+        Not such networks.
+    """
+    names = _Parts(networks[0][0]).rounded
     kept: dict[str, list[Float32Array]] = {name: [] for name in names}
-    rng = np.random.default_rng(0)
-    for found in tensors(parts.model, names, inputs):
-        places = found[0][0, 0].size
-        chosen = rng.choice(places, min(places, max(1, _PLACES // len(inputs))), replace=False)
-        for name, tensor in zip(names, found, strict=True):
-            kept[name].append(tensor[0].reshape(tensor.shape[1], -1)[:, chosen])
-    return {name: np.concatenate(values, axis=1) for name, values in kept.items()}
+    rng, count = np.random.default_rng(0), sum(len(inputs) for _, inputs in networks)
+    for model, inputs in networks:
+        for found in tensors(model, names, inputs):
+            places = found[0][0, 0].size
+            chosen = rng.choice(places, min(places, max(1, _PLACES // count)), replace=False)
+            for name, tensor in zip(names, found, strict=True):
+                kept[name].append(tensor[0].reshape(tensor.shape[1], -1)[:, chosen])
+    return {
+        name: activation_scale(np.concatenate(values, axis=1), balance)
+        for name, values in kept.items()
+    }
 
 
 class _Writer:
@@ -259,27 +265,23 @@ class _Writer:
         zero = np.full(np.shape(step), scale.zero, np.uint8)
         return self._convert("DequantizeLinear", source, target, step, zero)
 
-    def integers(self, name: str, values: NDArray[Any], steps: Float32Array) -> str:
-        """Integer weights or biases and what turns them back; `steps` along their first axis."""
+    def integers(self, name: str, constants: Mapping[str, NDArray[Any]]) -> str:
+        """Integer weights or biases of `layer_constants`, and what turns them back."""
+        values, steps = constants[name + INTEGERS], constants[name + STEPS]
         zero = np.zeros(steps.shape, values.dtype)
-        return self._convert(
-            "DequantizeLinear", self.constant(f"{name}.q", values), f"{name}.dq", steps, zero
-        )
+        source = self.constant(name + INTEGERS, values)
+        return self._convert("DequantizeLinear", source, f"{name}.dq", steps, zero)
 
 
-def quantise_model(
-    model: onnx.ModelProto, inputs: Float32Array, *, balance: float = BALANCE
-) -> onnx.ModelProto:
+def quantise_model(model: onnx.ModelProto, scales: Mapping[str, Scale]) -> onnx.ModelProto:
     """Return a network with integer inner convolutions.
 
     Parameters
     ----------
     model : onnx.ModelProto
         Of `imagine_deblur.train.onnx_graph.build_model`, or of its kind.
-    inputs : (N, P, n, n) float32 ndarray
-        Calibration inputs.
-    balance : float
-        As in `activation_scale`.
+    scales : mapping of str to Scale
+        Of `activation_scales`.
 
     Raises
     ------
@@ -287,7 +289,7 @@ def quantise_model(
         Not such a network.
     """
     parts = _Parts(model)
-    scales = {name: activation_scale(v, balance) for name, v in _samples(parts, inputs).items()}
+    factors = parts.factors(scales)
     inner = {node.name for node in parts.inner}
     hidden = set(parts.made.values())
     writer = _Writer()
@@ -300,15 +302,16 @@ def quantise_model(
         replaced = [shared.get(name, name) for name in node.input]
         if node.name in inner:
             source, weight, bias = node.input
-            made = scales[parts.made[node.output[0]]].factors
-            factors = scales[source].factors[None, :, None, None] / made[:, None, None, None]
-            values, steps = quantised_weights(parts.weights[weight] * factors)
-            units = np.asarray(scales[source].step * steps, np.float32)
-            sums = np.rint(parts.weights[bias] / made.astype(np.float64) / units)
+            constants = layer_constants(
+                weight.removesuffix(".weight"),
+                parts.weights[weight] * factors[weight],
+                parts.weights[bias] * factors[bias],
+                scales[source].step,
+            )
             replaced = [
                 read[source],
-                writer.integers(weight, values, steps),
-                writer.integers(bias, sums.astype(np.int32), units),
+                writer.integers(weight, constants),
+                writer.integers(bias, constants),
             ]
             dropped |= {weight, bias}
         del copy.input[:]
@@ -375,11 +378,18 @@ def quantise(
     if parent.precision != "f32":
         raise EngineError(f"{parent.path}: it is {parent.precision} already", model=str(model))
     inputs, traits = calibration_inputs(parent, calibration, groups=groups)
-    quantised = quantise_model(plain_model(parent, traits), inputs)
+    first = plain_model(parent)
+    own = [plain_model(parent, row) for row in traits] if parent.experts > 1 else [first]
+    scales = activation_scales([*zip(own, np.split(inputs, len(own)), strict=True)])
+    quantised = quantise_model(first, scales)
+    if parent.experts > 1:
+        quantised.graph.initializer.extend(
+            numpy_helper.from_array(value, name)
+            for name, value in _expert_constants(parent, _Parts(first).factors(scales)).items()
+        )
     made = dataclasses.replace(
         parent,
         precision="int8",
-        experts=1,
         training={
             **parent.training,
             "quantised_from_sha256": parent.sha256,
@@ -396,3 +406,26 @@ def quantise(
     onnx.save(quantised, scratch)
     scratch.replace(path)
     return describe(path)
+
+
+def _expert_constants(
+    parent: ModelDescriptor, factors: Mapping[str, Float32Array]
+) -> dict[str, NDArray[Any]]:
+    """What the int8 file of a mixture holds beside its graph, see `engines.mixture`.
+
+    The first expert's weights and what the others have more, times `factors` where a layer is
+    integer, float16 where they are kernels; the router.
+    """
+    constants = read_graph(parent.path).constants
+    held: dict[str, NDArray[Any]] = {name: constants[name] for name in ROUTER}
+    for name, value in constants.items():
+        if not name.endswith(EXPERTS):
+            continue
+        own = name.removesuffix(EXPERTS)
+        if own in factors:
+            first = constants[own].astype(np.float32) * factors[own]
+            held[own] = first.astype(np.float16 if first.ndim > 1 else np.float32)
+            held[name] = (value.astype(np.float32) * factors[own]).astype(np.float16)
+        else:
+            held[name] = value
+    return held
