@@ -69,15 +69,19 @@ def test_a_share_of_one_is_that_experts_own_network(network):
     for k in range(3):
         one = tuple(float(k == other) for other in range(3))
         layers = random_layers(planes=8, width=4, pairs=1, unshuffle=2, seed=5 + k)
-        mixed = mixed_constants(graph, one)
+        mixed = mixed_constants(graph, replace(network, shares=one))
         np.testing.assert_allclose(mixed["tail.weight"], layers.tail.weight, atol=2e-3)
         np.testing.assert_allclose(mixed["pair0.a.bias"], layers.pairs[0][0].bias, atol=2e-3)
 
 
 def test_mixed_weights_lie_between_the_experts(network):
     graph = read_graph(network.path)
-    ends = [mixed_constants(graph, tuple(float(k == j) for j in range(3))) for k in range(3)]
-    middle = mixed_constants(graph, (0.5, 0.25, 0.25))
+
+    def mixed(shares):
+        return mixed_constants(graph, replace(network, shares=shares))
+
+    ends = [mixed(tuple(float(k == j) for j in range(3))) for k in range(3)]
+    middle = mixed((0.5, 0.25, 0.25))
     for name, value in middle.items():
         wanted = 0.5 * ends[0][name] + 0.25 * (ends[1][name] + ends[2][name])
         np.testing.assert_allclose(value, wanted, atol=1e-6)
@@ -88,7 +92,7 @@ def test_the_mixed_file_is_a_plain_network(network, tmp_path):
     path = tmp_path / "mixed.onnx"
     path.write_bytes(mixed_file(replace(network, shares=shares)))
     onnx.checker.check_model(onnx.load(path))
-    wanted = mixed_constants(read_graph(network.path), shares)
+    wanted = mixed_constants(read_graph(network.path), replace(network, shares=shares))
     found = read_graph(path).constants
     for name, value in wanted.items():
         np.testing.assert_array_equal(found[name], value)
@@ -132,3 +136,19 @@ def test_a_router_for_other_captures_is_refused(network, tmp_path):
         shares_for(describe(path), np.zeros(TRAITS, np.float32))
     with pytest.raises(EngineError, match="export the network again"):
         shares_for(network, np.zeros(TRAITS + 1, np.float32))
+
+
+@pytest.mark.parametrize("engine", runtimes())
+def test_experts_of_another_network_are_refused(network, tmp_path, engine):
+    for change in ("shape", "name"):
+        model = onnx.load(network.path)
+        for constant in model.graph.initializer:
+            if constant.name == "pair0.a.weight.experts" and change == "shape":
+                value = onnx.numpy_helper.to_array(constant)[:, :, :2]
+                constant.CopyFrom(onnx.numpy_helper.from_array(value.copy(), constant.name))
+            elif constant.name == "pair0.a.weight.experts":
+                constant.name = "other.weight.experts"
+        path = tmp_path / f"{change}.onnx"
+        onnx.save(model, path)
+        with pytest.raises(EngineError, match=f"{change}.onnx: its experts are not those of"):
+            answer(replace(describe(path), shares=(0.25, 0.5, 0.25)), engine)

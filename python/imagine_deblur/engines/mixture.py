@@ -80,33 +80,49 @@ def shares_for(descriptor: ModelDescriptor, traits: Float32Array) -> tuple[float
     return tuple(float(n) / STEPS for n in whole)
 
 
-def mixed_constants(graph: OnnxGraph, shares: tuple[float, ...]) -> dict[str, NDArray[Any]]:
+def mixed_constants(graph: OnnxGraph, descriptor: ModelDescriptor) -> dict[str, NDArray[Any]]:
     """Return the weights of the plain network that some shares of the experts make.
 
     Parameters
     ----------
     graph : OnnxGraph
-        Of a file with experts.
-    shares : tuple of float
-        One an expert.
+        Of the descriptor's file.
+    descriptor : ModelDescriptor
+        With shares, one an expert.
+
+    Raises
+    ------
+    EngineError
+        The experts are not those of the graph.
     """
-    others = np.array(shares[1:], np.float32)
+    others = np.array(descriptor.shares[1:], np.float32)
     mixed: dict[str, Float32Array] = {}
     for name, value in graph.constants.items():
-        if name.endswith(EXPERTS):
-            own = name.removesuffix(EXPERTS)
-            first = graph.constants[own].astype(np.float32)
-            mixed[own] = np.asarray(
-                first + np.tensordot(others, value.astype(np.float32), 1), np.float32
-            )
-    return integers_of(mixed, graph.constants)
+        if not name.endswith(EXPERTS):
+            continue
+        own = name.removesuffix(EXPERTS)
+        first = graph.constants.get(own)
+        if first is None or value.shape != (len(others), *first.shape):
+            raise _damaged(descriptor, name)
+        added = np.tensordot(others, value.astype(np.float32), 1)
+        mixed[own] = np.asarray(first.astype(np.float32) + added, np.float32)
+    try:
+        return integers_of(mixed, graph.constants)
+    except (KeyError, ValueError) as error:
+        raise _damaged(descriptor, str(error)) from None
+
+
+def _damaged(descriptor: ModelDescriptor, what: str) -> EngineError:
+    path = str(descriptor.path)
+    message = f"{path}: its experts are not those of its graph ({what}); export the network again"
+    return EngineError(message, model=path)
 
 
 def mixed_file(descriptor: ModelDescriptor) -> bytes:
     """Return a network's file with the weights of its plain network for `descriptor.shares`."""
     content = bytearray(descriptor.path.read_bytes())
     graph = read_graph(descriptor.path)
-    for name, value in mixed_constants(graph, descriptor.shares).items():
+    for name, value in mixed_constants(graph, descriptor).items():
         raw = np.ascontiguousarray(value, value.dtype.newbyteorder("<")).tobytes()
         start = graph.offsets[name]
         content[start : start + len(raw)] = raw

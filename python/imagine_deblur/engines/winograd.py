@@ -113,7 +113,7 @@ def read_plain_network(descriptor: ModelDescriptor) -> PlainNetwork | None:
     try:
         graph = read_graph(descriptor.path)
         if descriptor.shares:
-            mixed = mixed_constants(graph, descriptor.shares)
+            mixed = mixed_constants(graph, descriptor)
             graph = replace(graph, constants={**graph.constants, **mixed})
         return _plain_network(graph, descriptor)
     except _OtherNetwork:
