@@ -16,10 +16,11 @@ from imagine_deblur.cli.main import main
 from imagine_deblur.degradation.forward import degrade
 from imagine_deblur.errors import PsfError
 from imagine_deblur.psf import PSF
-from imagine_deblur.psf.distribution import PsfDistribution, RoundPart
+from imagine_deblur.psf.components import Gaussian
+from imagine_deblur.psf.distribution import GAUSSIAN_DEVIATION, PsfDistribution, RoundPart
 from imagine_deblur.psf.estimation import Estimate, estimate_psf
 from imagine_deblur.psf.estimation.report import save_estimate
-from imagine_deblur.psf.otf_moments import moments_of_normal
+from imagine_deblur.psf.otf_moments import FREQUENCY, moments_of_normal
 from imagine_deblur.psf.record import load_record, save_record
 from imagine_deblur.psf.uncertainty import moments_of_record
 from jpegkit import jpeg
@@ -70,6 +71,21 @@ def test_a_record_restores_like_the_frame_it_came_from(
     assert of_record.warnings == of_frame.warnings
     difference = np.abs(first.astype(int) - second)
     assert difference.max() <= 1, np.bincount(difference.ravel())
+
+
+def test_moments_are_those_of_both_kinds_of_blur() -> None:
+    """The variance is that within both kinds and that between them; Gaussians count by half."""
+    sigmas, both = np.array([1.8, 2.2]), np.array([0.5, 0.5])
+    alone = RoundPart(np.array([0.0]), np.array([0.6]), sigmas, both)
+    disk = RoundPart(np.array([3.9, 4.1]), 0.4 * both, np.array([0.5]), np.array([1.0]))
+    found = PsfDistribution((alone, disk), "round", 0.5, np.zeros(5)).moments
+    gaussians = np.array([PSF((Gaussian(s),)).at(0.0, FREQUENCY) for s in sigmas])
+    disks = np.array([PSF.defocus(r, 0.5).at(0.0, FREQUENCY) for r in (3.9, 4.1)])
+    mean = 0.6 * gaussians.mean(0) + 0.4 * disks.mean(0)
+    within = 0.6 * gaussians.var(0) * GAUSSIAN_DEVIATION**2 + 0.4 * disks.var(0)
+    between = 0.6 * (gaussians.mean(0) - mean) ** 2 + 0.4 * (disks.mean(0) - mean) ** 2
+    np.testing.assert_allclose(found.mean, mean, atol=1e-12)
+    np.testing.assert_allclose(found.deviation**2, within + between, atol=1e-9)
 
 
 def test_a_calibrated_covariance_gives_moments(tmp_path: Path) -> None:

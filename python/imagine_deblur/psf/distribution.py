@@ -18,12 +18,26 @@ import numpy as np
 import numpy.typing as npt
 
 from imagine_deblur.errors import PsfError
-from imagine_deblur.psf.otf_moments import OtfMoments, moments_of_mixture
+from imagine_deblur.psf.otf_moments import (
+    OtfMoments,
+    moments_of_independent,
+    moments_of_mixture,
+)
 
 FloatArray = npt.NDArray[np.float64]
 
 FAMILIES = ("round", "motion", "shake")
 FACTS = 5
+NO_DISK_PX = 0.4
+"""Disks with smaller radii cannot be told from none."""
+
+GAUSSIAN_DEVIATION = 0.5
+"""Factor on the deviation of the transfer function over sigma, where there is no disk.
+
+Sigma's distribution is wide for the cases in which a disk was taken for a Gaussian: of 15 captures
+of `gauss+` with sigmas up to 2.6 px the truth was within 0.7 of the deviation in 14.
+"""
+
 _LEAST_SHARE = 1e-6  # of the largest probability; what is left out moves no moment by 1e-4
 _LONGEST = 4096
 _LARGEST_PX = 1000.0
@@ -47,6 +61,22 @@ class RoundPart:
     radius_probability: FloatArray
     sigma_px: FloatArray
     sigma_probability: FloatArray
+
+    @property
+    def probability(self) -> float:
+        """Of the whole part."""
+        return float(self.radius_probability.sum())
+
+    @property
+    def moments(self) -> OtfMoments:
+        """Moments of the transfer function, if this part is the right one."""
+        probability = self.radius_probability / self.probability
+        found = moments_of_independent(
+            self.radius_px, probability, self.sigma_px, self.sigma_probability
+        )
+        if self.radius_px.max() >= NO_DISK_PX:
+            return found
+        return OtfMoments(found.mean, GAUSSIAN_DEVIATION * found.deviation)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +103,9 @@ class PsfDistribution:
     @cached_property
     def moments(self) -> OtfMoments:
         """Moments of the transfer function over the whole distribution of radius and sigma."""
-        return moments_of_mixture([tuple(getattr(p, name) for name in _PART) for p in self.parts])
+        return moments_of_mixture(
+            [(part.probability, part.moments) for part in self.parts if part.probability > 0]
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values without what is all but impossible, see `from_dict`."""

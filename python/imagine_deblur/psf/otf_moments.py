@@ -46,24 +46,30 @@ def otfs(kind: type[Disk] | type[Gaussian], lengths: tuple[float, ...]) -> Float
     return np.stack([kind(length).otf(zero, FREQUENCY).real for length in lengths])
 
 
-def moments_of_mixture(
-    parts: Sequence[tuple[FloatArray, FloatArray, FloatArray, FloatArray]],
+def moments_of_independent(
+    radii: FloatArray,
+    radius_probability: FloatArray,
+    sigmas: FloatArray,
+    sigma_probability: FloatArray,
 ) -> OtfMoments:
-    """Moments over disks times Gaussians of many radii and sigmas.
+    """Moments over disks times Gaussians of many radii and sigmas, px, independent of each other.
 
-    Parameters
-    ----------
-    parts : sequence of (radii, probabilities, sigmas, probabilities)
-        Within a part radius and sigma are independent, px. The probabilities of all radii have the
-        sum 1, those of a part's sigmas too.
+    Probabilities of the radii have the sum 1, those of the sigmas too.
     """
-    mean, square = np.zeros(ENTRIES), np.zeros(ENTRIES)
-    for radii, radius_probability, sigmas, sigma_probability in parts:
-        disks = otfs(Disk, tuple(radii.tolist()))
-        gauss = otfs(Gaussian, tuple(sigmas.tolist()))
-        mean += (radius_probability @ disks) * (sigma_probability @ gauss)
-        square += (radius_probability @ disks**2) * (sigma_probability @ gauss**2)
+    disks = otfs(Disk, tuple(radii.tolist()))
+    gauss = otfs(Gaussian, tuple(sigmas.tolist()))
+    mean = (radius_probability @ disks) * (sigma_probability @ gauss)
+    square = (radius_probability @ disks**2) * (sigma_probability @ gauss**2)
     return OtfMoments(mean, np.sqrt(np.maximum(square - mean**2, 0.0)))
+
+
+def moments_of_mixture(parts: Sequence[tuple[float, OtfMoments]]) -> OtfMoments:
+    """Moments over parts of given probabilities, by the law of total variance."""
+    mean = np.sum([share * part.mean for share, part in parts], axis=0)
+    variance = np.sum(
+        [share * (part.deviation**2 + (part.mean - mean) ** 2) for share, part in parts], axis=0
+    )
+    return OtfMoments(np.asarray(mean), np.sqrt(variance))
 
 
 def moments_of_normal(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from imagine_deblur.psf.distribution import RoundPart
+from imagine_deblur.psf.distribution import NO_DISK_PX, RoundPart
 from imagine_deblur.psf.estimation import posterior
 from imagine_deblur.psf.estimation.network import (
     RADIUS_GRID,
@@ -18,8 +18,6 @@ from imagine_deblur.psf.estimation.posterior import Quantity
 
 FloatArray = npt.NDArray[np.float64]
 
-NO_DISK_PX = 0.4
-"""Disks with smaller radii cannot be told from none."""
 _NO_DISK = RADIUS_GRID < NO_DISK_PX
 PEAK_BINS = 10.0
 """Width in bins of the window around the strongest peak of the radius' distribution."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from imagine_deblur.errors import EstimationError, OptionsError
 from imagine_deblur.psf.components import Disk, Gaussian, Motion, Sampled
-from imagine_deblur.psf.distribution import PsfDistribution
+from imagine_deblur.psf.distribution import NO_DISK_PX, PsfDistribution
 from imagine_deblur.psf.estimation import decode_posterior, directions, network, posterior
 from imagine_deblur.psf.estimation.blocks import BlockClasses, Image, check_image
 from imagine_deblur.psf.estimation.quantisation_table import table_scalars
@@ -359,7 +359,7 @@ def _within(
             of_sigma, (sigma - tolerance) / step, (sigma + tolerance) / step
         )
         return near * posterior.mass_within(
-            of_radius, -0.5, decode_posterior.radius_bin(2 * decode_posterior.NO_DISK_PX)
+            of_radius, -0.5, decode_posterior.radius_bin(2 * NO_DISK_PX)
         )
     tolerance = max(RADIUS_TOLERANCE * radius, TOLERANCE_PX)
     return posterior.mass_within(
