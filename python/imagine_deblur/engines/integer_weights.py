@@ -80,7 +80,7 @@ def integers_of(
     Parameters
     ----------
     mixed : mapping of str to ndarray
-        Weights and biases by name, divided by the channels' factors where a layer is quantised.
+        Weights and biases by name, with the factors of the channels where a layer is quantised.
     constants : mapping of str to ndarray
         Of the file.
     """

@@ -39,9 +39,11 @@ class OtfMoments:
     deviation: FloatArray
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def otfs(kind: type[Disk] | type[Gaussian], lengths: tuple[float, ...]) -> FloatArray:
-    """(n, ENTRIES) OTFs of disks or Gaussians at `FREQUENCY`; the estimator's grids are kept."""
+    """(n, ENTRIES) OTFs of disks or Gaussians at `FREQUENCY`; they are kept for eight grids, of
+    which the estimator has three and `capture.cross_check` two.
+    """
     zero = np.zeros(1)
     return np.stack([kind(length).otf(zero, FREQUENCY).real for length in lengths])
 
