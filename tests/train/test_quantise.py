@@ -25,14 +25,9 @@ from imagine_deblur.engines.mixture import mixed_file
 from imagine_deblur.engines.model import bundled_models, resolve_model
 from imagine_deblur.errors import EngineError, OptionsError
 from imagine_deblur.psf.models import PSF
+from imagine_deblur.train.activations import activation_scale, activation_scales, tensors
 from imagine_deblur.train.onnx_graph import build_model, random_layers, tiny_network
-from imagine_deblur.train.quantise import (
-    activation_scale,
-    activation_scales,
-    quantise,
-    quantise_model,
-    tensors,
-)
+from imagine_deblur.train.quantise import quantise, quantise_model
 from synthetic import natural
 
 RUNTIMES = ["onnxruntime", "openvino"] if find_spec("openvino") else ["onnxruntime"]
